@@ -1,0 +1,1 @@
+"""What a Workspace means: data → data. No network, no cluster, no torch."""
