@@ -1,0 +1,53 @@
+# Two commands for a newcomer: `make demo` and `make test`. Both set up what they need.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+export OMP_NUM_THREADS ?= 2
+
+.PHONY: setup system check format test test-fast demo demo-local bench options clean
+
+setup: $(READY) ## a .venv with everything, and the Debian packages the tests use
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Tunery needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 setup"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install -q --disable-pip-version-check uv
+	@$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[tuner,operator,dev]'
+	@touch $@
+
+system:
+	@scripts/system-packages.sh
+
+check: setup ## style, types, import directions: seconds
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/pytest tests/test_architecture.py
+
+format: setup
+	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+test: setup system ## everything
+	@$(BIN)/pytest tests
+
+test-fast: setup system ## what needs no training
+	@$(BIN)/pytest tests --ignore=tests/training --ignore=tests/chain
+
+demo: demo-local ## a tuning Workspace, end to end, on this machine
+
+demo-local: setup system
+	@$(BIN)/python scripts/demo_local.py
+
+bench: setup system ## the tables of docs/benchmarks.md
+	@$(BIN)/python -m benchmarks
+
+options: setup ## what TRL, PEFT and transformers accept, as data
+	@$(BIN)/python scripts/generate_options.py
+
+constraints: setup ## pin what is installed now, without naming where it came from
+	@$(BIN)/uv pip compile -q --no-emit-index-url --no-header --no-annotate --all-extras pyproject.toml -o constraints.txt
+
+clean:
+	@rm -rf $(VENV) out *.egg-info .pytest_cache .mypy_cache .ruff_cache
