@@ -1,0 +1,60 @@
+"""`tunery WORD …`: parse the words, call the one asked for, turn failures into exit codes.
+
+The outermost boundary of the command line: nothing below it exits, nothing above it exists. Each
+word lives in its own file, imported only when asked for, so that `validate` never pays for torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from tuning.failure import Failure, Kind
+
+_WORDS = {
+    "validate": "every problem of Workspaces and their ConfigMaps, without a network",
+    "check": "all that can be known before training; trains nothing",
+    "run": "tune on this machine: data, training, adapter image",
+    "push": "push an adapter folder to a registry or an OCI layout",
+    "pull": "pull an adapter image into a folder, verified",
+    "inspect": "what an adapter is: provenance, digest, base model, metrics",
+    "ask": "ask the base model and the adapter the same question",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one word; returns the exit code (tuning/failure.py; 2 for a misspelt command)."""
+    arguments = _parser(sys.argv[1:] if argv is None else argv)
+    try:
+        return int(arguments.call(arguments))
+    except Failure as failure:
+        sys.stderr.write(f"tunery: {failure.sentence}\n")
+        return failure.kind.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write("tunery: interrupted\n")
+        return Kind.INTERRUPTED.exit_code
+    except BrokenPipeError:
+        # Whoever read us has gone (`tunery … | head`); say nothing more, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parser(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="tunery", description=__doc__.splitlines()[0])
+    words = parser.add_subparsers(dest="word", required=True, metavar="WORD")
+    asked = next((a for a in argv if a in _WORDS), None)
+    for word, summary in _WORDS.items():
+        sub = words.add_parser(word, help=summary, description=summary[0].upper() + summary[1:])
+        if word == asked:
+            module = importlib.import_module(f"tunery.{word}")
+            module.add_arguments(sub)
+            sub.set_defaults(call=module.call)
+        sub.add_argument("--json", action="store_true", help="print JSON instead of lines")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
