@@ -1,0 +1,188 @@
+"""The base model's files: a mounted folder as it is, or a download from a hub at one commit.
+
+Part of `prepare`. A hub is Hugging Face or a mirror of it (HF_ENDPOINT). The revision is pinned to
+a commit before the first byte, and a marker written last says that the folder is whole: a second
+run needs no network. Only safetensors are taken: a pickle can run code.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tuning.failure import Failure, Kind
+from tuning.run import Run
+
+_WANTED = (
+    "*.safetensors",
+    "*.json",
+    "*.jinja",
+    "*.model",
+    "*.txt",
+)
+_RETRY_FOR_S = 300.0
+_MARKER = ".tunery-model.json"
+_T = TypeVar("_T")
+
+
+class Weights(BaseModel):
+    """Where the model lies and which commit it is."""
+
+    model_config = ConfigDict(frozen=True)
+
+    folder: Path
+    revision: str | None
+    """The hub's commit; None for a folder that somebody mounted without saying."""
+
+
+def obtain(run: Run) -> Weights:
+    """The model's folder, complete. Raises Failure: NO_ACCESS, BAD_CONFIG or UNAVAILABLE."""
+    if run.model.path is not None:
+        folder = Path(run.model.path)
+        _require_complete(folder)
+        return Weights(folder=folder, revision=run.model.revision)
+    done = _finished(run.places.model_dir, run)
+    return done or _download(run)
+
+
+def token_of(run: Run) -> str | bool:
+    """The mounted Hugging Face token; False (none at all) when the Workspace names none."""
+    if run.places.hub_token is None:
+        return False
+    try:
+        return Path(run.places.hub_token).read_text().strip() or False
+    except OSError as error:
+        sentence = f"the mounted Hugging Face token cannot be read: {error.strerror}"
+        raise Failure(Kind.NO_ACCESS, sentence) from error
+
+
+def _require_complete(folder: Path) -> None:
+    missing = [name for name in ("config.json",) if not (folder / name).is_file()]
+    if not any(folder.glob("*.safetensors")):
+        missing.append("*.safetensors")
+    if missing:
+        sentence = (
+            f"the model folder {folder} has no {' and no '.join(missing)}; "
+            "give a folder as save_pretrained writes it"
+        )
+        raise Failure(Kind.BAD_CONFIG, sentence)
+
+
+def _finished(folder: Path, run: Run) -> Weights | None:
+    try:
+        marker = Weights.model_validate_json((folder / _MARKER).read_bytes())
+    except (OSError, ValidationError):
+        return None
+    wanted = run.model.revision
+    if wanted is not None and wanted != marker.revision:
+        return None
+    return Weights(folder=folder, revision=marker.revision)
+
+
+def _download(run: Run) -> Weights:
+    from huggingface_hub import HfApi, snapshot_download
+
+    folder, token = run.places.model_dir, token_of(run)
+    folder.mkdir(parents=True, exist_ok=True)
+    info = _from_hub(
+        run.model.id,
+        lambda: HfApi(token=token).model_info(
+            run.model.id, revision=run.model.revision, files_metadata=True, timeout=30
+        ),
+    )
+    sizes = {s.rfilename: s.size or 0 for s in info.siblings or ()}
+    _require_safetensors(run.model.id, sizes)
+    _require_space(folder, sum(size for name, size in sizes.items() if _is_wanted(name)))
+    _from_hub(
+        run.model.id,
+        lambda: snapshot_download(
+            run.model.id,
+            revision=info.sha,
+            local_dir=folder,
+            allow_patterns=list(_WANTED),
+            token=token,
+        ),
+    )
+    _require_complete(folder)
+    weights = Weights(folder=folder, revision=info.sha)
+    (folder / _MARKER).write_text(weights.model_dump_json())
+    return weights
+
+
+def _is_wanted(name: str) -> bool:
+    return any(Path(name).match(pattern) for pattern in _WANTED)
+
+
+def _require_safetensors(model_id: str, sizes: dict[str, int]) -> None:
+    if not any(name.endswith(".safetensors") for name in sizes):
+        sentence = (
+            f"{model_id} has no safetensors weights (files that can run code are never loaded); "
+            "choose a revision with safetensors or convert it"
+        )
+        raise Failure(Kind.BAD_CONFIG, sentence)
+
+
+def _require_space(folder: Path, needed_bytes: int) -> None:
+    free_bytes = shutil.disk_usage(folder).free
+    if needed_bytes > free_bytes:
+        sentence = (
+            f"the model needs {needed_bytes / 2**30:.1f} GiB of disk and {free_bytes / 2**30:.1f} "
+            "GiB are free; give the work folder a larger volume"
+        )
+        raise Failure(Kind.BAD_CONFIG, sentence)
+
+
+def _from_hub(model_id: str, call: Callable[[], _T]) -> _T:
+    """Call the hub; retry what may pass, name what will not."""
+    import httpx
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    deadline_s, pause_s = time.monotonic() + _RETRY_FOR_S, 1.0
+    while True:
+        try:
+            return call()
+        except HfHubHTTPError as error:
+            _refuse_if_final(model_id, error)
+            last: Exception = error
+        except (httpx.TransportError, LocalEntryNotFoundError, ConnectionError) as error:
+            last = error
+        if time.monotonic() + pause_s > deadline_s:
+            sentence = f"the hub did not give {model_id} ({_brief(last)}); try again later"
+            raise Failure(Kind.UNAVAILABLE, sentence) from last
+        time.sleep(pause_s)
+        pause_s = min(pause_s * 2, 30.0)
+
+
+def _refuse_if_final(model_id: str, error: Exception) -> None:
+    """Raise Failure for an answer that asking again will not change."""
+    from huggingface_hub import errors as hub
+
+    if isinstance(error, hub.GatedRepoError):
+        sentence = (
+            f"{model_id} is gated and the token has no access; accept its licence on the hub "
+            "and name a Secret with HF_TOKEN in presetOptions.modelAccessSecret"
+        )
+        raise Failure(Kind.NO_ACCESS, sentence) from error
+    if isinstance(error, hub.RevisionNotFoundError):
+        sentence = f"{model_id} has no such revision; correct ModelConfig.revision"
+        raise Failure(Kind.BAD_CONFIG, sentence) from error
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if isinstance(error, hub.RepositoryNotFoundError) or status in (401, 403, 404):
+        sentence = (
+            f"{model_id} is not on the hub or is private; correct tuning.preset.name or name a "
+            "Secret with HF_TOKEN in presetOptions.modelAccessSecret"
+        )
+        raise Failure(Kind.NO_ACCESS, sentence) from error
+    if status is not None and status < 500 and status not in (408, 429):
+        sentence = f"the hub refused {model_id} with status {status}; check its name and revision"
+        raise Failure(Kind.BAD_CONFIG, sentence) from error
+
+
+def _brief(error: Exception) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 160 else text[:159] + "…"
