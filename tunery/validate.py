@@ -1,4 +1,4 @@
-"""`tunery validate FILE…`: every problem, one per line. Exit 0 or 78. Needs no network, no torch."""
+"""`tunery validate FILE…`: every problem, one a line. Exit 0 or 78. No network, no torch."""
 
 from __future__ import annotations
 
