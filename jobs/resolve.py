@@ -6,7 +6,7 @@ has: one function, so that a laptop and a pod do the same thing. Pure.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from jobs.memory import Plan, plan
 from jobs.validate import Context
@@ -32,6 +32,8 @@ class Site:
     places: Places
     gpu: Gpu | None = None
     """The card to plan for; None: the Workspace's instance type."""
+    hardware: Hardware | None = None
+    """What the run says of it; None: the card's own numbers. A CPU has 0 GPUs."""
     architecture: Architecture | None = None
     """Read from the weights at hand; None: the preset's."""
     model_path: str | None = None
@@ -138,7 +140,7 @@ def _run(
         config=config,
         data=_data(tuning, config, context, site),
         output=site.output or _output(tuning, site),
-        hardware=_hardware(gpu),
+        hardware=site.hardware or _hardware(gpu),
         places=site.places,
         resolved=_resolved(config),
     )
@@ -182,7 +184,3 @@ def _resolved(config: TrainingConfig) -> tuple[Resolved, ...]:
                 found.append(Resolved(path=f"{section}.{name}", value=str(value), source=source))
     return tuple(found)
 
-
-def elsewhere(site: Site, gpu: Gpu) -> Site:
-    """The same site planned for another card."""
-    return replace(site, gpu=gpu)
