@@ -13,9 +13,8 @@ from typing import Any
 # Query, key, value and a gated MLP as six separate layers, as Llama named them. Each is built and
 # compared with transformers in tests/presets/test_real_models.py.
 _LLAMA_LIKE = frozenset(
-    ["llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "smollm3"]
-    + ["granite", "olmo", "olmo2", "olmo3", "stablelm", "cohere", "ministral3"]
-)
+    ["cohere", "gemma", "gemma2", "gemma3_text", "granite", "llama", "ministral3", "mistral"]
+) | frozenset(["olmo", "olmo2", "olmo3", "qwen2", "qwen3", "smollm3", "stablelm"])
 # Their experts are one fused tensor each, no Linear: neither LoRA nor bitsandbytes reaches them.
 _FUSED_EXPERTS = frozenset(["mixtral", "qwen3_moe", "gpt_oss"])
 _OTHER = frozenset(["phi", "phi3", "falcon"])
