@@ -244,8 +244,10 @@ MESSAGE = st.fixed_dictionaries(
     },
 )
 NAMES = st.sampled_from(
-    ["messages", "prompt", "completion", "text", "instruction", "output", "input", "question"]
-    + ["answer", "conversations", "tools", "system", "history", "x"]  # noqa: RUF005 two lines
+    [
+        *("messages", "conversations", "prompt", "completion", "text", "instruction", "output"),
+        *("input", "question", "answer", "tools", "system", "history", "x"),
+    ]
 )
 ROWS = st.dictionaries(
     NAMES, JSON | st.lists(MESSAGE, max_size=4) | st.text(max_size=6), max_size=5
