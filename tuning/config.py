@@ -1,22 +1,32 @@
 """The user's training configuration: KAITO's `training_config.yaml`, key for key.
 
-The only file that knows its spelling. Text → frozen values, each with where it came from, or every
-problem at once. Used by admission, the command line and the pod alike. Imports no torch.
+Text → frozen values, each with where it came from, or every problem at once. Used by admission,
+the command line and the pod alike. Imports no torch. The steps: tuning/config_read.py (keys and
+types), tuning/config_rules.py (settings that fight), and here defaults and the result.
 """
 
 from __future__ import annotations
 
+import copy
+import functools
 from collections.abc import Mapping
+from importlib import resources
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from presets.problem import Problem
+from presets.problem import Problem, errors
+from tuning import config_lora, config_rules
+from tuning.config_read import read
+from tuning.config_settings import Settings
+from tuning.config_settings import Source as Source
 
 Method = Literal["lora", "qlora"]
-Source = Literal["user", "preset", "method", "default", "memory", "hardware"]
 CONFIG_KEY = "training_config.yaml"
 """The key in the ConfigMap's data."""
+DEFAULT_OUTPUT_DIR = "/mnt/results"
+# TRL's own; Tunery logs every step, and evaluations must not follow that.
+_EVAL_STEPS = 10.0
 
 
 class _Section(BaseModel):
@@ -29,6 +39,7 @@ class ModelSection(_Section):
     dtype: str | None = None
     """"bfloat16", "float16", "float32", or None: chosen for the card."""
     chat_template: str | None = None
+    """The text of a Jinja template; None: the tokenizer's own."""
     attn_implementation: str | None = None
     revision: str | None = None
 
@@ -70,13 +81,26 @@ class TrainingConfig(_Section):
     """Options of peft.LoraConfig by their own names."""
     training: Mapping[str, Any]
     """Options of trl.SFTConfig by their own names."""
-    output_dir: str = "/mnt/results"
+    output_dir: str = DEFAULT_OUTPUT_DIR
+    """Resolved as KAITO does: always under /mnt."""
     sources: Mapping[str, Source] = {}
     """Dotted path ("training.learning_rate") → where the value came from."""
 
-    def with_values(self, section: str, values: Mapping[str, Any], source: Source) -> TrainingConfig:
-        """A copy with `values` set in section "lora", "training" or "model", their source noted."""
-        raise NotImplementedError
+    def with_values(
+        self, section: str, values: Mapping[str, Any], source: Source
+    ) -> TrainingConfig:
+        """A copy with `values` set in a section ("lora", "training", "model", "quantization" or
+        "dataset"), their source noted.
+
+        Raises pydantic.ValidationError for a key or type that the section does not have.
+        """
+        old = getattr(self, section)
+        if isinstance(old, BaseModel):
+            new: Any = type(old).model_validate({**old.model_dump(), **values})
+        else:
+            new = {**old, **copy.deepcopy(dict(values))}
+        sources = {**self.sources, **{f"{section}.{key}": source for key in values}}
+        return self.model_copy(update={section: new, "sources": sources})
 
 
 def parse(text: str | None, method: Method) -> tuple[TrainingConfig | None, tuple[Problem, ...]]:
@@ -85,4 +109,63 @@ def parse(text: str | None, method: Method) -> tuple[TrainingConfig | None, tupl
     The configuration is None exactly when a problem is an error. Paths in problems start with
     "training_config".
     """
-    raise NotImplementedError
+    given, found = read(text, "user") if text is not None else (Settings({}), ())
+    settings = config_lora.named_modules(given.over(_defaults_beside(given, method)))
+    problems = (*found, *config_rules.check(settings, method))
+    return None if errors(problems) else _build(settings, method), problems
+
+
+@functools.cache
+def _defaults(method: Method) -> Settings:
+    """What presets/lora.yaml or presets/qlora.yaml says. It is ours: a test holds it to be good."""
+    text = resources.files("presets").joinpath(f"{method}.yaml").read_text("utf-8")
+    return read(text, "method")[0]
+
+
+def _defaults_beside(given: Settings, method: Method) -> Settings:
+    """The method's defaults, without those that a choice of the user's replaces."""
+    defaults = _defaults(method)
+    if given.get("quantization.load_in_8bit", False):
+        defaults = defaults.without("quantization.load_in_4bit")
+    if given.get("training.max_steps", -1) > 0:
+        defaults = defaults.without("training.num_train_epochs")
+    return defaults
+
+
+def _build(settings: Settings, method: Method) -> TrainingConfig:
+    model = ModelSection(**_values(settings, "model"))
+    quantization = QuantizationSection(**_values(settings, "quantization"))
+    dataset = DatasetSection(**_values(settings, "dataset"))
+    training = _values(settings, "training")
+    asked_dir = training.pop("output_dir", DEFAULT_OUTPUT_DIR)
+    if training.get("eval_strategy") == "steps":
+        training.setdefault("eval_steps", training.get("logging_steps", _EVAL_STEPS))
+    return TrainingConfig(
+        method=method,
+        model=model,
+        quantization=quantization,
+        dataset=dataset,
+        lora=_values(settings, "lora"),
+        training=training,
+        output_dir=config_rules.output_dir(asked_dir) or DEFAULT_OUTPUT_DIR,
+        sources=_sources(settings, training),
+    )
+
+
+def _sources(settings: Settings, training: Mapping[str, Any]) -> dict[str, Source]:
+    """Of every value of the configuration, who chose it."""
+    ours: dict[str, type[BaseModel]] = {
+        "model": ModelSection,
+        "quantization": QuantizationSection,
+        "dataset": DatasetSection,
+    }
+    names = [f"{name}.{key}" for name, section in ours.items() for key in section.model_fields]
+    names += [f"training.{key}" for key in training]
+    sources: dict[str, Source] = dict.fromkeys([*names, "output_dir"], "default")
+    for name, setting in settings.by_name.items():
+        sources["output_dir" if name == "training.output_dir" else name] = setting.source
+    return sources
+
+
+def _values(settings: Settings, section: str) -> dict[str, Any]:
+    return {key: copy.deepcopy(setting.value) for key, setting in settings.section(section)}
