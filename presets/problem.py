@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-Shape = Literal["missing", "invalid", "generic"]
+Shape = Literal["missing", "missing sentence", "invalid", "generic"]
 
 _LONGEST_VALUE = 80
 
@@ -22,7 +22,8 @@ class Problem:
     """Where it is, what is wrong (with the value), and what to do about it.
 
     `shape` says which of KAITO's three messages the webhook prints (its FieldError,
-    api/v1beta1/workspace_validation.go). A `warning` is told but refuses nothing.
+    api/v1beta1/workspace_validation.go); in a "missing sentence" KAITO has the sentence where a
+    field's name belongs. A `warning` is told but refuses nothing.
     """
 
     path: str
@@ -40,8 +41,11 @@ class Problem:
         """The same in KAITO's words, as its webhook and its users' scripts know them."""
         if self.shape == "missing":
             return printable(f"missing field(s): {self.path}")
+        if self.shape == "missing sentence":
+            return printable(f"missing field(s): {self.path}.{self.what}")
         prefix = "invalid value: " if self.shape == "invalid" else ""
-        return printable(f"{prefix}{self.what}: {self.path}")
+        where = f": {self.path}" if self.path else ""
+        return printable(f"{prefix}{self.what}{where}")
 
     def under(self, prefix: str) -> Problem:
         """The same problem seen from outside: its path behind `prefix`."""
