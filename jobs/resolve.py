@@ -103,7 +103,8 @@ def _fit(
     values = {
         "per_device_train_batch_size": chosen.batch_size,
         "gradient_accumulation_steps": chosen.gradient_accumulation,
-        "gradient_checkpointing": chosen.checkpointing,
+        "activation_checkpointing": chosen.checkpointing,
+        "max_length": chosen.max_length,
     }
     open_values = {k: v for k, v in values.items() if not _set_by_user(config, f"training.{k}")}
     fitted = config.with_values("training", open_values, "memory")
@@ -135,6 +136,7 @@ def _run(
             revision=config.model.revision or preset.revision,
             path=site.model_path,
             gated=preset.gated,
+            licence=preset.licence,
             lora_targets=preset.lora_targets,
         ),
         config=config,
@@ -183,4 +185,3 @@ def _resolved(config: TrainingConfig) -> tuple[Resolved, ...]:
             if source is not None:
                 found.append(Resolved(path=f"{section}.{name}", value=str(value), source=source))
     return tuple(found)
-

@@ -25,6 +25,9 @@ _WORDS = {
 }
 
 
+_SUMMARY = "Fine-tune a language model from one YAML, and get an adapter you can trust."
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one word; returns the exit code (tuning/failure.py; 2 for a misspelt command)."""
     arguments = _parser(sys.argv[1:] if argv is None else argv)
@@ -43,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="tunery", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="tunery", description=_SUMMARY)
     words = parser.add_subparsers(dest="word", required=True, metavar="WORD")
     asked = next((a for a in argv if a in _WORDS), None)
     for word, summary in _WORDS.items():

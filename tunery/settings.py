@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from jobs.validate import Context
-from presets import Catalog, load
+from presets import Catalog, PresetError, load
 from tunery.documents import Manifests
+from tuning.failure import Failure, Kind
 
 
 def add_catalog(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +37,11 @@ def add_catalog(parser: argparse.ArgumentParser) -> None:
 
 def catalog(arguments: argparse.Namespace) -> Catalog:
     """The shipped catalog and the user's files. Raises Failure for a file that is wrong."""
-    return load([Path(p) for p in arguments.presets])
+    try:
+        return load([Path(p) for p in arguments.presets])
+    except PresetError as error:
+        sentence = "\n".join(problem.line() for problem in error.problems)
+        raise Failure(Kind.BAD_CONFIG, sentence) from error
 
 
 def context(

@@ -34,6 +34,8 @@ class BaseModelSource(Part):
     path: str | None = None
     """A folder with the weights (mounted image, volume, `--model`): then nothing is downloaded."""
     gated: bool = False
+    licence: str | None = None
+    """SPDX expression, for the image's labels."""
     lora_targets: tuple[str, ...] = ()
     """From the preset; empty means all linear layers."""
 
@@ -159,7 +161,8 @@ class Run(Part):
         Places, output, names and credentials do not count: moving a run does not change it.
         """
         core = self.model_dump(mode="json", include={"version", "method", "model", "config"})
-        core["model"].pop("path")
+        for name in ("path", "gated", "licence"):
+            core["model"].pop(name)
         return hashlib.sha256(canonical(core)).hexdigest()
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,8 +18,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from tuning.failure import Failure, Kind
 from tuning.run import Run
 
+_WEIGHTS = "*.safetensors"
 _WANTED = (
-    "*.safetensors",
+    _WEIGHTS,
     "*.json",
     "*.jinja",
     "*.model",
@@ -40,14 +41,17 @@ class Weights(BaseModel):
     """The hub's commit; None for a folder that somebody mounted without saying."""
 
 
-def obtain(run: Run) -> Weights:
-    """The model's folder, complete. Raises Failure: NO_ACCESS, BAD_CONFIG or UNAVAILABLE."""
+def obtain(run: Run, *, only_tokenizer: bool = False) -> Weights:
+    """The model's folder, complete. Raises Failure: NO_ACCESS, BAD_CONFIG or UNAVAILABLE.
+
+    `only_tokenizer` leaves the weights on the hub: enough to count tokens.
+    """
     if run.model.path is not None:
         folder = Path(run.model.path)
         _require_complete(folder)
         return Weights(folder=folder, revision=run.model.revision)
     done = _finished(run.places.model_dir, run)
-    return done or _download(run)
+    return done or _download(run, only_tokenizer)
 
 
 def token_of(run: Run) -> str | bool:
@@ -84,8 +88,10 @@ def _finished(folder: Path, run: Run) -> Weights | None:
     return Weights(folder=folder, revision=marker.revision)
 
 
-def _download(run: Run) -> Weights:
+def _download(run: Run, only_tokenizer: bool) -> Weights:
     from huggingface_hub import HfApi, snapshot_download
+
+    wanted = [p for p in _WANTED if not (only_tokenizer and p == _WEIGHTS)]
 
     folder, token = run.places.model_dir, token_of(run)
     folder.mkdir(parents=True, exist_ok=True)
@@ -97,25 +103,27 @@ def _download(run: Run) -> Weights:
     )
     sizes = {s.rfilename: s.size or 0 for s in info.siblings or ()}
     _require_safetensors(run.model.id, sizes)
-    _require_space(folder, sum(size for name, size in sizes.items() if _is_wanted(name)))
+    _require_space(folder, sum(size for name, size in sizes.items() if _matches(name, wanted)))
     _from_hub(
         run.model.id,
         lambda: snapshot_download(
             run.model.id,
             revision=info.sha,
             local_dir=folder,
-            allow_patterns=list(_WANTED),
+            allow_patterns=wanted,
             token=token,
         ),
     )
-    _require_complete(folder)
     weights = Weights(folder=folder, revision=info.sha)
+    if only_tokenizer:
+        return weights
+    _require_complete(folder)
     (folder / _MARKER).write_text(weights.model_dump_json())
     return weights
 
 
-def _is_wanted(name: str) -> bool:
-    return any(Path(name).match(pattern) for pattern in _WANTED)
+def _matches(name: str, patterns: Iterable[str]) -> bool:
+    return any(Path(name).match(pattern) for pattern in patterns)
 
 
 def _require_safetensors(model_id: str, sizes: dict[str, int]) -> None:

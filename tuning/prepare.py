@@ -1,0 +1,82 @@
+"""`prepare`: all that can fail cheaply, before a GPU second is spent.
+
+First word of the pod (its init container) and of `tunery run` and `check`: pre-flight of the push,
+the base model's files, the data, every row, the number of steps. Leaves prepared.json, last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tuning import data, preflight, prepared, registry, sources, steps, tokenizer, weights
+from tuning.credentials import Credentials
+from tuning.prepared import Prepared
+from tuning.push import credentials
+from tuning.reference import parse
+from tuning.run import Run
+from tuning.stop import Stop
+from tuning.tokens import encoded_rows
+
+Note = Callable[[str], None]
+
+
+def prepare(
+    run: Run, stop: Stop, note: Note, *, push_checked: bool = True, with_weights: bool = True
+) -> Prepared:
+    """Check and fetch everything a run needs; without weights, all but them.
+
+    Raises Failure: NO_ACCESS (registry, hub, data), BAD_DATA, BAD_CONFIG, UNAVAILABLE.
+    """
+    run.places.work_dir.mkdir(parents=True, exist_ok=True)
+    if push_checked and run.output.kind == "image":
+        note(f"may push to {run.output.target}: {check_push(run)}")
+    stop.check("before the download")
+    found = weights.obtain(run, only_tokenizer=not with_weights)
+    files = sources.gather(
+        run.data,
+        run.config.dataset,
+        run.places.data_dir,
+        pull_image=lambda image, folder: _pull(run, image, folder),
+    )
+    stop.check("before the rows were checked")
+    words = tokenizer.load_tokenizer(found.folder, run.config.model.chat_template)
+    report = data.prepare_rows(run, files, words)
+    ready = _planned(run, found, words, report)
+    prepared.write(ready, run.places.prepared_file)
+    return ready
+
+
+def check_push(run: Run) -> str:
+    """One phrase on what the registry said. Raises Failure when it will not take the adapter."""
+    access = preflight.check_push(
+        parse(run.output.target),
+        credentials(run),
+        insecure=run.output.insecure,
+        overwrite=run.output.overwrite,
+    )
+    return access.phrase
+
+
+def _planned(run: Run, found: weights.Weights, words: object, report: data.DataReport) -> Prepared:
+    training = run.config.training
+    lengths = [
+        len(example.input_ids) for example in encoded_rows(run.places.rows_file, words, training)
+    ]
+    plan = steps.schedule(lengths, run.config, run.hardware.gpus)
+    noticed = [p.line() for p in steps.warnings(plan, run.config)]
+    return Prepared(
+        identity=run.identity(),
+        model_folder=str(found.folder),
+        model_revision=found.revision,
+        report=report,
+        sequences=plan.sequences,
+        steps=plan.steps,
+        tokens=plan.tokens,
+        warnings=(*report.warnings, *noticed),
+    )
+
+
+def _pull(run: Run, image: str, folder: Path) -> None:
+    with registry.Registry(Credentials.load(run.places.pull_auth)) as client:
+        client.pull(parse(image), folder)

@@ -1,0 +1,136 @@
+"""`push`: the finished adapter folder → an image in a registry, an OCI layout, or a plain folder.
+
+Last word of the pod and safe to repeat: equal inputs have an equal digest, so a second push finds
+everything there. Only a folder with a matching result.json is ever published.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from tuning import layout, oci, prepared, registry, result
+from tuning.credentials import Credentials
+from tuning.failure import Failure, Kind
+from tuning.prepared import Prepared
+from tuning.provenance import Provenance
+from tuning.reference import parse
+from tuning.result import Result
+from tuning.run import Output, Part, Run, canonical
+
+
+class Pushed(Part):
+    """`pushed.json`: where the adapter is and what it is called for ever."""
+
+    target: str
+    digest: str
+    size_bytes: int
+    already_there: bool = False
+
+    @property
+    def pinned(self) -> str:
+        """The name to mount it by: repository@digest, or the folder."""
+        return self.target if not self.digest else f"{self.target.split('@')[0]}@{self.digest}"
+
+
+def push(run: Run, on_bytes: Callable[[int, int], None] | None = None) -> Pushed:
+    """Publish the adapter of a finished run. Raises Failure (any of the registry's kinds).
+
+    BAD_CONFIG when the run has not finished: a partial adapter is never published.
+    """
+    finished = _finished(run)
+    image = oci.build(run.places.adapter_dir, provenance(run, prepared.read(run), finished))
+    pushed = publish(image, run.places.adapter_dir, run.output, credentials(run), on_bytes)
+    result.replace(run.places.pushed_file, canonical(pushed.model_dump(mode="json")) + b"\n")
+    return pushed
+
+
+def publish(
+    image: oci.Image,
+    folder: Path,
+    output: Output,
+    credentials: Credentials,
+    on_bytes: Callable[[int, int], None] | None = None,
+) -> Pushed:
+    """Put an image where `output` says."""
+    if output.kind == "folder":
+        _copy(folder, Path(output.target))
+        return Pushed(target=output.target, digest=image.digest, size_bytes=image.size_bytes)
+    if output.kind == "layout":
+        layout.write(image, Path(output.target))
+        return Pushed(target=output.target, digest=image.digest, size_bytes=image.size_bytes)
+    reference = parse(output.target)
+    with registry.Registry(credentials, insecure=output.insecure) as client:
+        done = client.push(image, reference, on_bytes=on_bytes, overwrite=output.overwrite)
+    return Pushed(
+        target=output.target,
+        digest=done.digest,
+        size_bytes=done.size_bytes,
+        already_there=done.already_there,
+    )
+
+
+def provenance(run: Run, ready: Prepared, finished: Result) -> Provenance:
+    """What the image says of how it was made; nothing that differs between equal runs."""
+    lora: Mapping[str, object] = run.config.lora
+    return Provenance(
+        preset=run.preset,
+        base_model=run.model.id,
+        base_revision=run.model.revision or ready.model_revision or "",
+        dataset=result.source_of(run),
+        dataset_digest=ready.report.dataset_digest,
+        config_digest=run.identity(),
+        method=run.method,
+        rank=_number(lora.get("r")),
+        alpha=_number(lora.get("lora_alpha")),
+        seed=_number(run.config.training.get("seed")),
+        steps=finished.steps,
+        final_loss=finished.final_loss,
+        eval_loss=finished.eval_loss,
+        versions=finished.versions,
+        title=run.name,
+        licenses=run.model.licence or "",
+        description=f"{run.method} adapter for {run.model.id}",
+    )
+
+
+def _number(value: object) -> int | None:
+    return int(value) if isinstance(value, int | float) else None
+
+
+def _finished(run: Run) -> Result:
+    finished = result.read(run.places.result_file)
+    if finished is None or finished.identity != run.identity():
+        sentence = f"no finished training of this run in {run.places.work}; run `train` first"
+        raise Failure(Kind.BAD_CONFIG, sentence)
+    weights = run.places.adapter_dir / oci.WEIGHTS_FILE
+    try:
+        with weights.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        sentence = f"{weights} cannot be read: {error.strerror}; delete result.json to train again"
+        raise Failure(Kind.BAD_CONFIG, sentence) from error
+    if found != finished.adapter_sha256:
+        sentence = f"{weights} is not what was trained; delete result.json to train again"
+        raise Failure(Kind.BAD_CONFIG, sentence)
+    return finished
+
+
+def credentials(run: Run) -> Credentials:
+    """What may push: the mounted Secret, else what `docker login` left for a person."""
+    if run.places.push_auth:
+        return Credentials.load((run.places.push_auth,))
+    return Credentials.of_user(os.environ)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """The folder, beside its name first and then in its place."""
+    part = target.with_name(target.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    shutil.copytree(source, part)
+    if target.exists():
+        shutil.rmtree(target)
+    part.replace(target)
