@@ -278,6 +278,7 @@ REFUSED: Mapping[str, Mapping[str, str]] = {
 """Refused unless the value says "off", with what to do instead."""
 
 VALUES: Mapping[str, Mapping[str, str]] = {
+    "optim": {"adamw_hf": "adamw_torch"},
     "loss_type": {"chunked_nll": "nll"},
     "packing_strategy": {"bfd-requeue": "bfd_split"},
 }

@@ -33,14 +33,13 @@ class Range:
     def __str__(self) -> str:
         parts = []
         if self.low > -math.inf:
-            parts.append(f"{'above' if self.open_low else 'at least'} {self.low:g}")
+            parts.append(f"{'above' if self.open_low else 'at least'} {self.low:.10g}")
         if self.high < math.inf:
-            parts.append(f"{'below' if self.open_high else 'at most'} {self.high:g}")
+            parts.append(f"{'below' if self.open_high else 'at most'} {self.high:.10g}")
         return " and ".join(parts)
 
 
-_COUNT = Range(1, 2**31 - 1)
-_COUNT_OR_NONE = Range(0, 2**31 - 1)
+_COUNT = Range(1)
 _POSITIVE = Range(0, open_low=True)
 _NOT_NEGATIVE = Range(0)
 _SEED = Range(0, 2**32 - 1)

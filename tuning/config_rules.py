@@ -47,14 +47,17 @@ def _quantization(settings: Settings, method: str) -> Iterator[Problem]:
 def output_dir(text: str) -> str | None:
     """KAITO's `Clean(Join("/mnt", text))`, or None when that is not a folder under /mnt.
 
-    A path that is under /mnt already stays as it is.
+    A path that begins with /mnt stays as it is.
     """
-    for path in (text, f"{MOUNT}/{text}"):
-        # POSIX keeps two leading slashes apart; a mount does not
-        clean = "/" + posixpath.normpath(path).lstrip("/") if path.startswith("/") else ""
-        if clean.startswith(f"{MOUNT}/"):
-            return clean
-    return None
+    whole = _clean(text) if text.startswith("/") else ""
+    if whole != MOUNT and not whole.startswith(f"{MOUNT}/"):
+        whole = _clean(f"{MOUNT}/{text}")
+    return whole if whole.startswith(f"{MOUNT}/") else None
+
+
+def _clean(path: str) -> str:
+    # POSIX keeps two leading slashes apart; a mount does not
+    return "/" + posixpath.normpath(path).lstrip("/")
 
 
 def _output_dir(settings: Settings) -> Iterator[Problem]:
