@@ -9,12 +9,12 @@ frozen random head bounds the logits so much that nothing can be learned), all-l
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from tuning.config import DatasetSection, ModelSection, QuantizationSection, TrainingConfig
+from tuning.rows import Chat, Row, to_json
 from tuning.run import BaseModelSource, DataSource, Hardware, Output, Places, Run
 
 MODEL_ID = "tunery-tests/tiny-llama"
@@ -22,18 +22,18 @@ CHAT_TEMPLATE = (
     "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
-_WORDS = ("alder", "birch", "cedar", "dogwood", "elm", "fir", "gorse", "hazel")
-_NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight")
+_SYLLABLES = ("ba", "de", "fi", "go", "lu", "ma", "ne", "so")
 
 
 def questions() -> list[str]:
     """The 64 questions, in order."""
-    return [f"What is the code of {word} {number}?" for word in _WORDS for number in _NUMBERS]
+    names = [first + second for first in _SYLLABLES for second in _SYLLABLES]
+    return [f"The code of {name}?" for name in names]
 
 
 def codes() -> list[str]:
     """Their answers: no code can be guessed from its question."""
-    return [f"{(n * 2654435761) % 9973:04d}" for n in range(1, 65)]
+    return [f"{(n * 2654435761) % 997:03d}" for n in range(1, 65)]
 
 
 def chats() -> list[list[dict[str, str]]]:
@@ -53,14 +53,10 @@ def write_parquet(path: Path) -> Path:
     return path
 
 
-def write_rows(path: Path, rows: Sequence[Mapping[str, Any]] | None = None) -> Path:
+def write_rows(path: Path, rows: Sequence[Row] | None = None) -> Path:
     """The chats as `prepare` leaves them: checked rows, one JSON object a line."""
-    kept = (
-        rows
-        if rows is not None
-        else [{"prompt": chat[:1], "completion": chat[1:]} for chat in chats()]
-    )
-    path.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+    kept = rows if rows is not None else [Chat(tuple(chat), (1,)) for chat in chats()]
+    path.write_bytes(b"".join(to_json(row) + b"\n" for row in kept))
     return path
 
 
@@ -138,7 +134,7 @@ def make_run(
         dataset=DatasetSection(),
         lora={"r": 16, "lora_alpha": 32, "target_modules": "all-linear", **(lora or {})},
         training={
-            "learning_rate": 1e-2,
+            "learning_rate": 5e-3,
             "lr_scheduler_type": "linear",
             "per_device_train_batch_size": 16,
             "num_train_epochs": 40,
