@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import json
 import shlex
-import socket
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests")]
 
 import smollm2  # noqa: E402  a neighbour of this script
+from rig.registry import running_registry  # noqa: E402  the tests' registry, without their tests
 
 WORKSPACE = "examples/tuning/local.yaml"
 DATA = "examples/data/brambleport.parquet"
@@ -31,8 +28,8 @@ RIGHT = "8417"
 def main() -> int:
     say("A real chat model, made from a package once a machine (SmolLM2-135M-Instruct)")
     model = str(smollm2.model_dir())
-    with tempfile.TemporaryDirectory(prefix="tunery-demo-") as folder, registry(folder) as host:
-        image = f"{host}/adapters/brambleport:1"
+    with tempfile.TemporaryDirectory(prefix="tunery-demo-") as folder, running_registry() as server:
+        image = f"{server.host}/adapters/brambleport:1"
         say("Is the Workspace right?")
         tunery("validate", WORKSPACE)
         say("What will it do? Every row is read, the registry is asked, nothing is trained.")
@@ -75,43 +72,6 @@ def tunery(*words: str, quiet: bool = False) -> str:
     if process.wait() != 0:
         sys.exit(process.returncode)
     return "".join(said)
-
-
-@contextmanager
-def registry(folder: str) -> Iterator[str]:
-    """A docker-registry on a free port of 127.0.0.1; yields `host:port`."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    config = Path(folder) / "registry.yml"
-    config.write_text(
-        f"version: 0.1\nhttp: {{addr: '127.0.0.1:{port}'}}\n"
-        f"storage: {{filesystem: {{rootdirectory: '{folder}/registry'}}}}\n"
-    )
-    server = subprocess.Popen(
-        ["docker-registry", "serve", str(config)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        wait_for(port)
-        yield f"127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        server.wait(10)
-
-
-def wait_for(port: int, limit_s: float = 10.0) -> None:
-    """Until the registry takes connections. There is no event to wait for: it is another's server."""
-    end = time.monotonic() + limit_s
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return
-        except ConnectionRefusedError:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.05)
 
 
 def say(text: str) -> None:
