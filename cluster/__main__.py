@@ -1,0 +1,118 @@
+"""`python -m cluster`: build, up, down, status, exec, load, logs."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from cluster import images, machine, preflight, processes, up
+from cluster.build import build, folder_of, missing, program
+from cluster.layout import Layout, default
+from cluster.lock import locked
+from cluster.parts import CORE, PARTS
+from cluster.progress import say
+from cluster.trouble import Trouble
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit status: 0, 1 with causes on standard error, or that of `exec`'s command."""
+    given = parser().parse_args(argv)
+    layout = default()
+    try:
+        return _act(layout, given)
+    except Trouble as trouble:
+        for cause in trouble.causes:
+            say(f"cluster: {cause}")
+        return 1
+
+
+def parser() -> argparse.ArgumentParser:
+    """The words and their options."""
+    root = argparse.ArgumentParser(prog="python -m cluster", description=__doc__)
+    words = root.add_subparsers(dest="word", required=True)
+    word = words.add_parser("build", help="build binaries into the cache")
+    word.add_argument("part", nargs="*", choices=[*PARTS, []], help="default: what `up` needs")
+    word = words.add_parser("up", help="start the cluster, building what is missing")
+    word.add_argument("--gpus", type=int, default=0, help="nvidia.com/gpu to offer on the node")
+    words.add_parser("down", help="stop it and remove everything but the cache")
+    words.add_parser("status", help="what is built and what runs; exit 1 when not all runs")
+    word = words.add_parser("exec", help="run a command inside, with KUBECONFIG and kubectl")
+    word.add_argument("command", nargs=argparse.REMAINDER)
+    word = words.add_parser("load", help="import an image archive, or an image built here")
+    word.add_argument("image")
+    word = words.add_parser("logs", help="print the log of a part's program")
+    word.add_argument("program")
+    return root
+
+
+def _act(layout: Layout, given: argparse.Namespace) -> int:
+    if given.word == "build":
+        with locked(layout):
+            wanted = given.part or CORE
+            preflight.check(layout, building=bool(missing(layout, wanted)))
+            build(layout, wanted)
+    elif given.word == "up":
+        with locked(layout):
+            up.up(layout, given.gpus)
+    elif given.word == "down":
+        with locked(layout):
+            up.down(layout)
+    elif given.word == "status":
+        return _status(layout)
+    elif given.word == "exec":
+        return _exec(layout, given.command)
+    elif given.word == "load":
+        images.load_named(layout, _running(layout), given.image)
+    elif given.word == "logs":
+        return _logs(layout, given.program)
+    return 0
+
+
+def _running(layout: Layout) -> int:
+    pid = machine.find(layout)
+    if pid is None:
+        raise Trouble("no cluster runs; start it with: python -m cluster up")
+    return pid
+
+
+def _status(layout: Layout) -> int:
+    for name, part in PARTS.items():
+        state = "built" if not missing(layout, [name]) else "not built"
+        say(f"{name:12} {part.version:10} {state:10} {folder_of(layout, name)}")
+    pid = machine.find(layout)
+    if pid is None:
+        say("no cluster runs")
+        return 1
+    pids = {name: processes.host_pid(layout, pid, name) for name in up.daemons(layout)}
+    for name, number in pids.items():
+        say(f"{name:24} {'pid ' + str(number) if number else 'does not run'}")
+    return 0 if all(pids.values()) else 1
+
+
+def _exec(layout: Layout, command: Sequence[str]) -> int:
+    if not command:
+        raise Trouble("exec needs a command: python -m cluster exec kubectl get nodes")
+    folder = str(Path(program(layout, "kubectl")).parent)
+    env = {
+        **os.environ,
+        "KUBECONFIG": str(layout.kubeconfig),
+        "PATH": f"{folder}:{os.environ['PATH']}",
+    }
+    return subprocess.call(machine.inside(_running(layout), command, Path.cwd()), env=env)
+
+
+def _logs(layout: Layout, name: str) -> int:
+    log = layout.logs / f"{name}.log"
+    if not log.exists():
+        known = sorted(file.stem for file in layout.logs.glob("*.log"))
+        raise Trouble(f"no log of {name!r}; there are: {' '.join(known) or 'none'}")
+    sys.stdout.write(log.read_text(errors="replace"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,66 @@
+"""Source to binaries: `go build` per part into the cache, whole or not at all."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from cluster.commands import run
+from cluster.layout import Layout
+from cluster.parts import PARTS, Part
+from cluster.progress import step
+
+
+def folder_of(layout: Layout, name: str) -> Path:
+    """Where the binaries of this part lie once built."""
+    return layout.binaries / PARTS[name].key
+
+
+def program(layout: Layout, name: str) -> str:
+    """The path of a binary, such as `kubectl`."""
+    for part in PARTS.values():
+        if name in part.programs:
+            return str(folder_of(layout, part.name) / name)
+    raise KeyError(name)
+
+
+def missing(layout: Layout, names: Iterable[str]) -> list[str]:
+    """Those of these parts that are not in the cache."""
+    return [name for name in names if not folder_of(layout, name).is_dir()]
+
+
+def build(layout: Layout, names: Iterable[str]) -> None:
+    """Build what is missing. Downloads go through the Go client's own settings.
+
+    Raises:
+        CommandFailed: the Go compiler refused.
+    """
+    for name in missing(layout, names):
+        part = PARTS[name]
+        with step(f"build {part.name} {part.version}"):
+            _build(part, folder_of(layout, name))
+
+
+def _build(part: Part, target: Path) -> None:
+    unfinished = target.with_name(target.name + ".part")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    for name, package in part.programs.items():
+        run(
+            _go_build(part, package, unfinished / name),
+            cwd=part.folder,
+            timeout_s=3600,
+            env={"CGO_ENABLED": "1" if part.cgo else "0", "GOWORK": "off"},
+        )
+    unfinished.rename(target)
+    for old in target.parent.glob(f"{part.name}-v*"):
+        if old != target:
+            shutil.rmtree(old)
+
+
+def _go_build(part: Part, package: str, output: Path) -> list[str]:
+    flags = ["-trimpath", "-buildvcs=false", "-mod=readonly", "-ldflags", part.linker_flags]
+    if part.tags:
+        flags += ["-tags", part.tags]
+    return ["go", "build", *flags, "-o", str(output), package]

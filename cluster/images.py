@@ -1,0 +1,112 @@
+"""Images: built with buildah in a sandbox of its own, kept as archives, loaded into containerd."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from cluster.build import program
+from cluster.commands import run
+from cluster.config import PAUSE_IMAGE
+from cluster.layout import Layout
+from cluster.machine import inside
+from cluster.trouble import Trouble
+
+FOLDER = Path(__file__).parent / "images"
+
+
+def buildah(layout: Layout, *argv: str) -> list[str]:
+    """A buildah command with storage in the cache. Its mounts and processes end with it, and it
+    ends with us: also after SIGKILL nothing stays behind."""
+    storage = layout.cache / "buildah"
+    return [
+        *("setpriv", "--pdeathsig", "KILL", "--", "unshare", "--mount", "--pid", "--fork"),
+        *("--kill-child", "--mount-proc", "--propagation", "private", "buildah"),
+        *("--root", str(storage / "root"), "--runroot", str(storage / "run"), *argv),
+    ]
+
+
+def busybox(layout: Layout) -> Path:
+    """The archive of the pause image, built when its recipe or the program has changed."""
+    binary = shutil.which("busybox")
+    if binary is None:
+        raise Trouble("missing Debian package: busybox-static")
+    recipe = FOLDER / "busybox" / "Containerfile"
+    archive = layout.images / f"busybox-{_digest(recipe, Path(binary))}.tar"
+    if not archive.exists():
+        context = layout.images / "busybox.context"
+        context.mkdir(parents=True, exist_ok=True)
+        shutil.copy(binary, context / "busybox")
+        build(layout, recipe, context, PAUSE_IMAGE)
+        save(layout, PAUSE_IMAGE, archive)
+    return archive
+
+
+def build(
+    layout: Layout, recipe: Path, context: Path, name: str, options: Sequence[str] = ()
+) -> None:
+    """`buildah bud` in chroot isolation: no container engine needed."""
+    argv = [
+        "bud",
+        "--isolation",
+        "chroot",
+        "--layers",
+        "--timestamp",
+        "0",
+        *options,
+        "-f",
+        str(recipe),
+        "-t",
+        name,
+        str(context),
+    ]
+    run(buildah(layout, *argv), timeout_s=1800)
+
+
+def save(layout: Layout, name: str, archive: Path) -> None:
+    """Write an image to an uncompressed archive: dearer in bytes, cheaper in seconds."""
+    unfinished = archive.with_name(archive.name + ".part")
+    unfinished.unlink(missing_ok=True)
+    run(buildah(layout, "push", name, f"docker-archive:{unfinished}:{name}"), timeout_s=1800)
+    unfinished.rename(archive)
+
+
+def load(layout: Layout, machine: int, archive: Path) -> None:
+    """Import an archive into the node's containerd."""
+    argv = [program(layout, "ctr"), "--namespace", "k8s.io", "images", "import", str(archive)]
+    run(inside(machine, argv), timeout_s=1800)
+
+
+def load_named(layout: Layout, machine: int, image: str) -> None:
+    """Import an archive's path, or the name of an image that buildah has built here."""
+    if Path(image).is_file():
+        load(layout, machine, Path(image).resolve())
+        return
+    archive = layout.images / "load.tar"
+    try:
+        save(layout, image, archive)
+        load(layout, machine, archive)
+    finally:
+        archive.unlink(missing_ok=True)
+
+
+def push(layout: Layout, machine: int, name: str, reference: str, user: str = "pusher") -> None:
+    """Push an image that buildah has built into the registry beside the cluster."""
+    certificates = layout.etc / "certs"
+    argv = buildah(
+        layout,
+        "push",
+        "--cert-dir",
+        str(certificates),
+        "--authfile",
+        str(layout.docker_config(user)),
+        name,
+        f"docker://{reference}",
+    )
+    run(inside(machine, argv), timeout_s=1800)
+
+
+def _digest(*files: Path) -> str:
+    return hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()[:12]
