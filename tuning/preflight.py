@@ -1,0 +1,64 @@
+"""May this run push its adapter? Asked before training, while finding out is cheap.
+
+The words are those of a push, up to the first byte of content: login, start of an upload, cancel,
+look at the tag. It proves the credentials now; the push asks again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from dataclasses import dataclass
+
+from tuning.authorization import PUSH
+from tuning.connection import Options
+from tuning.credentials import Credentials
+from tuning.failure import Failure
+from tuning.reference import Reference
+from tuning.registry import Registry, tag_taken
+from tuning.retry import Patience, Transient, patiently
+from tuning.upload import start_upload
+
+_QUICK = {"connect_s": 5, "read_s": 15, "patience": Patience(deadline_s=20)}
+"""A user is waiting: less patience than a push has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """The push is allowed."""
+
+    reference: Reference
+    user: str
+    """Who pushes; empty for a registry that asks nobody."""
+    existing_digest: str | None
+    """What the tag is now; None when it is new."""
+
+
+def check_push(
+    reference: Reference,
+    credentials: Credentials,
+    options: Options | None = None,
+    overwrite: bool = True,
+    expected_digest: str | None = None,
+) -> Access:
+    """Raises Failure, one sentence for the one thing that is wrong. Leaves nothing behind.
+
+    Without `overwrite`, a tag with another digest than `expected_digest` is a failure now rather
+    than after training.
+    """
+    quick = dataclasses.replace(options or Options(), **_QUICK)  # type: ignore[arg-type]  # mixed
+    registry = Registry(credentials, quick)
+    transport = registry.transport
+
+    def attempt() -> str:
+        return start_upload(transport, reference)
+
+    location = patiently(attempt, quick.patience)
+    # A token without the right to delete is refused here; the registry clears up by itself.
+    with contextlib.suppress(Failure, Transient):
+        transport.send(reference, PUSH, "DELETE", location)
+    existing = registry.find(reference)
+    if existing not in (None, expected_digest) and not overwrite:
+        raise tag_taken(reference, str(existing))
+    login = credentials.for_(reference)
+    return Access(reference, login.user if login else "", existing)

@@ -1,0 +1,140 @@
+"""Provenance: what an adapter was made from, as annotations of its image and back.
+
+Everything here follows from the run alone. Times, job names and nodes stay out, so that the same
+run gives the same digest.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tuning.result import Record
+
+PREFIX = "sh.tunery."
+KAITO_MODEL = "sh.kaito.model.name"
+"""KAITO's own annotation: the preset's name (its pusher sets it, its controller reads it)."""
+
+_OCI = "org.opencontainers.image."
+
+
+class Provenance(BaseModel):
+    """Facts about one adapter; all are optional, since a foreign adapter knows few of them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    preset: str = ""
+    """The name the user wrote."""
+    base_model: str = ""
+    """Public id `org/name`, never a path."""
+    base_revision: str = ""
+    dataset: str = ""
+    """A name for people: a data set id, a file name."""
+    dataset_digest: str = ""
+    config_digest: str = ""
+    """`Run.identity()`: all that decides the adapter, without the data."""
+    method: str = ""
+    rank: int | None = None
+    alpha: float | None = None
+    seed: int | None = None
+    steps: int | None = None
+    final_loss: float | None = None
+    eval_loss: float | None = None
+    versions: Mapping[str, str] = {}
+    """Package → version: torch, peft, transformers, trl, bitsandbytes, tunery."""
+    title: str = ""
+    description: str = ""
+    licenses: str = ""
+    """SPDX expression, from the base model."""
+    version: str = ""
+
+    def annotations(self) -> dict[str, str]:
+        """Manifest annotations, sorted; unknown facts are left out."""
+        own = self.model_dump(exclude={*_STANDARD, "versions", "preset"})
+        found = {PREFIX + key.replace("_", "-"): _text(value) for key, value in own.items()}
+        found |= {f"{PREFIX}versions.{name}": text for name, text in self.versions.items()}
+        found |= {_OCI + key: getattr(self, key) for key in _STANDARD}
+        found[KAITO_MODEL] = self.preset
+        return {key: found[key] for key in sorted(found) if found[key]}
+
+
+_STANDARD = ("title", "description", "licenses", "version")
+
+
+def of_adapter(folder: Path, preset: str = "", licenses: str = "") -> Provenance:
+    """What the folder itself says: its training.json and adapter_config.json, where it has them.
+
+    From the folder alone, so that pushing it later or elsewhere gives the same digest.
+    """
+    config = _json_object(folder / "adapter_config.json")
+    facts: dict[str, Any] = {
+        "preset": preset,
+        "licenses": licenses,
+        "rank": config.get("r"),
+        "alpha": config.get("lora_alpha"),
+        "base_model": config.get("base_model_name_or_path") or "",
+        "base_revision": config.get("revision") or "",
+    }
+    try:
+        record = Record.model_validate(_json_object(folder / "training.json"))
+    except ValidationError:
+        return _lenient(facts)
+    return _lenient(facts | _of_record(record))
+
+
+def _of_record(record: Record) -> dict[str, Any]:
+    return {
+        "base_model": record.base_model,
+        "base_revision": record.revision or "",
+        "dataset": record.data,
+        "dataset_digest": f"sha256:{record.data_sha256}",
+        "config_digest": f"sha256:{record.identity}",
+        "method": record.method,
+        "seed": record.seed,
+        "steps": record.steps,
+        "final_loss": record.final_loss,
+        "eval_loss": record.eval_loss,
+        "versions": record.versions,
+        "title": f"{record.base_model.rpartition('/')[2]} adapter",
+        "description": f"{record.method} adapter for {record.base_model}",
+    }
+
+
+def _json_object(file: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(file.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def read(annotations: Mapping[str, str]) -> Provenance:
+    """What `annotations` say, as far as they can be read: a foreign image may say nothing."""
+    known: dict[str, Any] = {key: annotations.get(_OCI + key, "") for key in _STANDARD}
+    known["preset"] = annotations.get(KAITO_MODEL, "")
+    start = f"{PREFIX}versions."
+    known["versions"] = {k[len(start) :]: v for k, v in annotations.items() if k.startswith(start)}
+    for field in set(Provenance.model_fields) - set(known):
+        key = PREFIX + field.replace("_", "-")
+        if key in annotations:
+            known[field] = annotations[key]
+    return _lenient(known)
+
+
+def _lenient(known: Mapping[str, Any]) -> Provenance:
+    """The facts that have the right type; the others were written by somebody else."""
+    try:
+        return Provenance.model_validate(known)
+    except ValidationError as error:
+        wrong = {str(e["loc"][0]) for e in error.errors()}
+        return Provenance.model_validate({k: v for k, v in known.items() if k not in wrong})
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
