@@ -17,7 +17,7 @@ from presets.problem import Problem, shown
 
 # Every repetition is bounded: the text may be a megabyte long.
 _PLACEHOLDER = re.compile(
-    r"[A-Z0-9_]{1,40}_HERE(?![A-Za-z0-9])"  # ACR_REPO_HERE
+    r"(?<![A-Z0-9_])[A-Z0-9_]{1,40}_HERE(?![A-Za-z0-9])"  # ACR_REPO_HERE
     r"|(?<![A-Za-z0-9])YOUR[_-][A-Z0-9_-]{1,40}"  # YOUR_REGISTRY
     r"|<[A-Za-z][^<>]{0,60}>"  # <registry>
     r"|\$\([A-Za-z_][^()]{0,60}\)|\$\{[^{}]{1,60}\}"  # $(REGISTRY) ${REGISTRY}

@@ -19,6 +19,8 @@ ONE_SOURCE = "Exactly one of URLs, Volume, or Image must be specified"
 ONE_DESTINATION = "Exactly one of Volume or Image must be specified"
 PUSH_SECRET = "Must specify imagePushSecret with destination image"  # noqa: S105 KAITO's sentence
 
+_LONGEST_REFERENCE = 512  # a name of 255, a tag of 128, a digest of 71 characters
+
 
 def source_problems(source: Source, path: str, context: Context) -> Iterator[Problem]:
     """The rules of tuning.input."""
@@ -65,6 +67,10 @@ def same_image(source: Source | None, destination: Destination | None) -> Iterat
 def image_problems(image: str | None, path: str, role: str) -> Iterator[Problem]:
     """An image reference that no registry would take."""
     if image is None:
+        return
+    if len(image) > _LONGEST_REFERENCE:
+        what = f"Unable to parse {role} image reference: {len(image)} characters are too many"
+        yield Problem(path, what, "write registry/repository:tag")
         return
     try:
         parsed = reference.parse(image)

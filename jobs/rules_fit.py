@@ -11,9 +11,8 @@ from collections.abc import Iterator
 from jobs.context import Context
 from jobs.memory import plan
 from jobs.rules_config import prefix
-from jobs.rules_general import BYPASS
 from jobs.workspace import Workspace
-from presets import Architecture, Gpu
+from presets import Architecture
 from presets.problem import Problem, nearest, shown
 from tuning.config import TrainingConfig
 
@@ -38,27 +37,11 @@ def fit_problems(
         *_length_problems(config, architecture),
     ):
         yield problem.under(where)
-    gpu = _card(workspace, context)
-    if gpu is not None:
-        yield from _memory_problems(workspace, architecture, gpu, config, context)
-
-
-def _card(workspace: Workspace, context: Context) -> Gpu | None:
     gpu = context.catalog.gpu(workspace.resource.instance_type or "")
-    return gpu if gpu is not None and gpu.cuda and context.auto_provisioning else None
-
-
-def _memory_problems(
-    workspace: Workspace,
-    architecture: Architecture,
-    gpu: Gpu,
-    config: TrainingConfig,
-    context: Context,
-) -> Iterator[Problem]:
-    _, problems = plan(architecture, gpu, config, context.catalog)
-    bypass = BYPASS in workspace.annotations
-    for p in problems:
-        yield Problem(p.path, p.what, p.do, p.shape, p.warning or bypass)
+    if gpu is not None and gpu.cuda and context.auto_provisioning:
+        for problem in plan(architecture, gpu, config, context.catalog)[1]:
+            inside = problem.path.startswith("training_config")
+            yield problem.under(where) if inside else problem
 
 
 def _target_problems(config: TrainingConfig, architecture: Architecture) -> Iterator[Problem]:
@@ -82,7 +65,8 @@ def _layers(target: str, layers: tuple[str, ...]) -> str:
 
 def _length_problems(config: TrainingConfig, architecture: Architecture) -> Iterator[Problem]:
     longest = config.training.get("max_length")
-    if isinstance(longest, int) and longest > architecture.context:
+    asked = config.sources.get("training.max_length") == "user"
+    if asked and isinstance(longest, int) and longest > architecture.context:
         what = f"{longest} tokens are more than the model's context of {architecture.context}"
         yield Problem(f"{_TRAINING}.max_length", what, f"write at most {architecture.context}")
     chosen = config.lora.get("layers_to_transform")

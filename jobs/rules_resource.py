@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from jobs.context import Context
+from jobs.refusal import no_cuda
 from jobs.selector import RESERVED, no_map, usable
 from jobs.workspace import V1ALPHA1, V1ALPHA1_INSTANCE_TYPE, Partition, Resource, Workspace
 from presets.problem import Problem, did_you_mean
@@ -75,8 +76,7 @@ def _card_problems(instance_type: str, context: Context) -> Iterator[Problem]:
     if gpu is None:
         yield _unsupported(instance_type, context)
     elif not gpu.cuda:
-        what = f"{gpu.sku} has {gpu.card} cards, and tuning needs NVIDIA ones"
-        yield Problem("resource.instanceType", what, "choose an instance type with NVIDIA cards")
+        yield no_cuda(gpu, context.catalog)
 
 
 def _unsupported(instance_type: str, context: Context) -> Problem:

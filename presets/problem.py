@@ -60,6 +60,8 @@ def errors(problems: Iterable[Problem]) -> tuple[Problem, ...]:
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name that `name` was probably meant to be, else None. Case does not count."""
+    if len(name) > _LONGEST_VALUE:
+        return None  # nothing known is that long, and difflib would take seconds to say so
     by_lower = {k.lower(): k for k in known}
     close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
     return by_lower[close[0]] if close else None
@@ -73,7 +75,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 def shown(value: object) -> str:
     """A user's value as it may stand in a message: quoted, printable, short."""
-    text = printable(repr(value) if not isinstance(value, str) else f'"{value}"')
+    quoted = f'"{value[: _LONGEST_VALUE + 1]}"' if isinstance(value, str) else repr(value)
+    text = printable(quoted)
     return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 1] + "…"
 
 
