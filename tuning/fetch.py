@@ -7,22 +7,24 @@ finished file has a note with its digest, so that a rerun keeps it, and notices 
 
 from __future__ import annotations
 
+import email.utils
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from pydantic import BaseModel, ConfigDict, ValidationError
 from urllib3.exceptions import HTTPError
 
 from presets.problem import printable
-from tuning import formats, hops
+from tuning import formats, hops, notes
 from tuning.failure import Failure, Kind
 from tuning.hops import Answer, Guard, shown
-from tuning.patience import Patience, Transient, patiently, retry_after_s
+from tuning.notes import Note
+from tuning.retry import Patience, Transient, patiently
 
 Progress = Callable[[str, int, int | None], None]
 """Told as work goes on: file name, bytes done, bytes in all (None: not known)."""
@@ -30,6 +32,9 @@ Progress = Callable[[str, int, int | None], None]
 _BLOCK = 64 * 1024
 _SPARE_BYTES = 32 * 1024 * 1024
 """Left free on the disk."""
+_PATIENCE = Patience(deadline_s=600, first_wait_s=1, longest_wait_s=60)
+_LONGEST_S = 24 * 3600.0
+"""A server that trickles for a whole day will not get better."""
 _TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
 
 
@@ -49,18 +54,6 @@ class Fetched:
     """Where it came from, without secrets: a URL without query, `hf://…`, or the file's name."""
 
 
-class _Note(BaseModel):
-    """What stands beside a file: of which URL (as sha256), which version, how large."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    url: str
-    size_bytes: int | None = None
-    validator: str = ""
-    """Strong ETag or Last-Modified of a file under way."""
-    sha256: str = ""
-    """Of a finished file."""
-
-
 def fetch(
     url: str,
     target: Path,
@@ -76,24 +69,20 @@ def fetch(
     (401, 403), UNAVAILABLE (still failing when patience ends).
     """
     key = hashlib.sha256(url.encode("utf-8", "replace")).hexdigest()
-    known = _finished(target, key)
+    known = notes.finished(target, key)
     if known:
         return Fetched(target, known.sha256, known.size_bytes or 0, shown(url))
-    download = _Download(url, key, target, guard or Guard(allow_hosts), progress)
+    download = _Download(
+        url, key, target, guard or Guard(allow_hosts), progress, time.monotonic() + _LONGEST_S
+    )
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        note = patiently(download.attempt, patience or Patience(), download.reached)
+        note = patiently(download.attempt, patience or _PATIENCE, download.reached)
         _publish(download, note)
     except OSError as error:
         what = f"{target.name} cannot be written to {target.parent} ({error.strerror})"
         raise Failure(Kind.BAD_CONFIG, f"{what}; free space or give it another volume") from error
     return Fetched(target, note.sha256, note.size_bytes or 0, shown(url))
-
-
-def file_sha256(path: Path) -> str:
-    """sha256 of a file, streamed."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +92,8 @@ class _Download:
     target: Path
     guard: Guard
     progress: Progress | None
+    end: float
+    """On the monotonic clock."""
 
     @property
     def part(self) -> Path:
@@ -115,7 +106,7 @@ class _Download:
     def reached(self) -> int:
         return self.part.stat().st_size if self.part.exists() else 0
 
-    def attempt(self) -> _Note:
+    def attempt(self) -> Note:
         """One request; raises Transient when another may do better."""
         begun = self._resumable()
         have = self.reached() if begun else 0
@@ -128,16 +119,16 @@ class _Download:
             _judge(answer, self.url)
             note = _note(answer, self)
             self.part.unlink(missing_ok=True)
-            _write_note(self.part_note, note)
+            notes.write(self.part_note, note)
             return self._receive(answer, note, 0)
 
-    def _resumable(self) -> _Note | None:
-        note = _read_note(self.part_note)
+    def _resumable(self) -> Note | None:
+        note = notes.read(self.part_note)
         if note is None or note.url != self.key or not note.validator or not self.part.exists():
             return None
         return note if 0 < self.reached() < (note.size_bytes or 0) else None
 
-    def _receive(self, answer: Answer, note: _Note, have: int) -> _Note:
+    def _receive(self, answer: Answer, note: Note, have: int) -> Note:
         total = note.size_bytes
         self._check_space((total or 0) - have)
         digest: _Hash = hashlib.sha256()
@@ -161,6 +152,9 @@ class _Download:
         return note.model_copy(update={"size_bytes": have, "sha256": digest.hexdigest()})
 
     def _tell(self, have: int, total: int | None) -> None:
+        if time.monotonic() > self.end:
+            what = f"is not done after {_LONGEST_S / 3600:.0f} hours"
+            raise Failure(Kind.UNAVAILABLE, f"{shown(self.url)}: {what}; use a faster server")
         if total is None and have % (64 * _BLOCK) < _BLOCK:
             self._check_space(0)
         if self.progress:
@@ -174,14 +168,14 @@ class _Download:
             raise Failure(Kind.BAD_CONFIG, f"{what}, but only {where}; give it a larger volume")
 
 
-def _headers(begun: _Note | None, have: int) -> dict[str, str]:
+def _headers(begun: Note | None, have: int) -> dict[str, str]:
     plain = {"User-Agent": "tunery", "Accept": "*/*", "Accept-Encoding": "identity"}
     if begun is None:
         return plain
     return {**plain, "Range": f"bytes={have}-", "If-Range": begun.validator}
 
 
-def _continues(answer: Answer, begun: _Note, have: int) -> bool:
+def _continues(answer: Answer, begun: Note, have: int) -> bool:
     """Whether a 206 holds the rest of the same version (RFC 9110 §15.3.7)."""
     expected = f"bytes {have}-{(begun.size_bytes or 0) - 1}/{begun.size_bytes}"
     return answer.headers.get("Content-Range") == expected and _validator(answer) == begun.validator
@@ -192,8 +186,8 @@ def _judge(answer: Answer, url: str) -> None:
     if status == 200:
         return
     if status in _TRANSIENT:
-        wait_s = retry_after_s(answer.headers.get("Retry-After"))
-        raise Transient(f"{name}: the server answers {status}", wait_s=wait_s)
+        wait_s = _retry_after_s(answer.headers.get("Retry-After", ""))
+        raise Transient(f"{name}: the server answers {status}", wait_s)
     if status in (401, 403):
         hint = "use a link that needs no log-in, or renew a signed link that has expired"
         raise Failure(Kind.NO_ACCESS, f"{name}: the server refuses access ({status}); {hint}")
@@ -202,7 +196,17 @@ def _judge(answer: Answer, url: str) -> None:
     raise Failure(Kind.BAD_CONFIG, f"{name}: the server answers {status}; check the link")
 
 
-def _note(answer: Answer, download: _Download) -> _Note:
+def _retry_after_s(text: str) -> float | None:
+    """Seconds or a date (RFC 9110 §10.2.3)."""
+    if text.isascii() and text.isdigit():
+        return float(text[:9])
+    try:
+        return email.utils.parsedate_to_datetime(text).timestamp() - time.time()
+    except (ValueError, OverflowError):
+        return None
+
+
+def _note(answer: Answer, download: _Download) -> Note:
     """What is promised. A body of unknown length could be cut off unnoticed: refused."""
     name = shown(download.url)
     coding = answer.headers.get("Content-Encoding", "identity").lower()
@@ -211,13 +215,13 @@ def _note(answer: Answer, download: _Download) -> _Note:
         raise Failure(Kind.BAD_CONFIG, f"{name}: {what}; store it uncompressed, or as a .gz file")
     length = answer.headers.get("Content-Length")
     if length is not None and length.isascii() and length.isdigit():
-        return _Note(
+        return Note(
             url=download.key,
             size_bytes=int(length) if len(length) < 19 else 10**18,
             validator=_validator(answer),
         )
     if "chunked" in answer.headers.get("Transfer-Encoding", "").lower():
-        return _Note(url=download.key)
+        return Note(url=download.key)
     what = "the server does not say how long the file is, so a cut-off could not be noticed"
     raise Failure(Kind.BAD_CONFIG, f"{name}: {what}; serve it with Content-Length")
 
@@ -244,9 +248,9 @@ def _check_content(name: str, first: bytes, url: str) -> None:
         raise Failure(Kind.BAD_CONFIG, f"{shown(url)}: what came is {problem}")
 
 
-def _publish(download: _Download, note: _Note) -> None:
+def _publish(download: _Download, note: Note) -> None:
     """Note before name: a file without a matching note is fetched again, never trusted."""
-    _write_note(_done_note(download.target), note)
+    notes.write(notes.beside(download.target), note)
     download.part.replace(download.target)
     download.part_note.unlink(missing_ok=True)
     folder = os.open(download.target.parent, os.O_RDONLY)
@@ -254,32 +258,6 @@ def _publish(download: _Download, note: _Note) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
-
-
-def _finished(target: Path, key: str) -> _Note | None:
-    note = _read_note(_done_note(target))
-    if note is None or note.url != key or not target.is_file():
-        return None
-    if target.stat().st_size != note.size_bytes or file_sha256(target) != note.sha256:
-        return None
-    return note
-
-
-def _done_note(target: Path) -> Path:
-    return target.with_name(f".{target.name}.fetched.json")
-
-
-def _read_note(path: Path) -> _Note | None:
-    try:
-        return _Note.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError):
-        return None
-
-
-def _write_note(path: Path, note: _Note) -> None:
-    temporary = path.with_name(path.name + ".new")
-    temporary.write_text(note.model_dump_json(), encoding="utf-8")
-    temporary.replace(path)
 
 
 def _size(count: int) -> str:

@@ -22,12 +22,11 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionErro
 from presets.problem import printable
 from tuning import urls
 from tuning.failure import Failure, Kind
-from tuning.patience import Transient
+from tuning.retry import Patience, Transient, patiently
 
 Answer = urllib3.BaseHTTPResponse
+_NAME_PATIENCE = Patience(deadline_s=20)
 _REDIRECTS = (301, 302, 303, 307, 308)
-# A pod's DNS may need a moment after start; a name that does not exist stays that way.
-_NO_SUCH_NAME_S = 20.0
 
 
 def resolved(host: str, port: int) -> Sequence[str]:
@@ -45,6 +44,8 @@ class Guard:
     connect_timeout_s: float = 15.0
     silence_timeout_s: float = 60.0
     """Longest wait for the next byte."""
+    name_patience: Patience = _NAME_PATIENCE
+    """A pod's DNS may need a moment after start; a name that does not exist stays that way."""
     max_redirects: int = 5
     ca_file: str | None = None
     """Certificate authorities; None: the system's (SSL_CERT_FILE counts) or else certifi's."""
@@ -127,25 +128,29 @@ def _request(url: str, headers: Mapping[str, str]) -> _Request:
 def _addresses(url: str, host: str, port: int, guard: Guard) -> Sequence[str]:
     """Where to connect: all of a name's addresses are allowed, or none is used."""
     literal = urls.literal_address(host)
-    try:
-        addresses = [str(literal)] if literal else guard.resolve(host, port)
-    except socket.gaierror as error:
-        lasting = error.errno in (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", None))
-        patience_s = _NO_SUCH_NAME_S if lasting else float("inf")
-        sentence = f"{shown(url)}: the name {host} cannot be resolved ({error.strerror})"
-        raise Transient(sentence, patience_s=patience_s) from error
-    except UnicodeError as error:
-        raise _refused(url, urls.INVALID) from error
-    except OSError as error:
-        raise Transient(f"{shown(url)}: {host} cannot be resolved ({error})") from error
-    if not addresses:
-        raise Transient(f"{shown(url)}: the name {host} has no address", patience_s=_NO_SUCH_NAME_S)
+    addresses = [str(literal)] if literal else _resolved(url, host, port, guard)
     for address in addresses:
         problem = urls.address_problem(address, guard.allow_hosts, host)
         if problem:
             hint = "if that host is yours, list it in the allowed hosts"
             raise _refused(url, f"{problem} ({host} is {address}); {hint}")
     return addresses
+
+
+def _resolved(url: str, host: str, port: int, guard: Guard) -> Sequence[str]:
+    def ask() -> Sequence[str]:
+        try:
+            found = guard.resolve(host, port)
+        except UnicodeError as error:
+            raise _refused(url, urls.INVALID) from error
+        except OSError as error:
+            what = f"the name {host} cannot be resolved ({error.strerror or error})"
+            raise Transient(f"{shown(url)}: {what}") from error
+        if not found:
+            raise Transient(f"{shown(url)}: the name {host} has no address")
+        return found
+
+    return patiently(ask, guard.name_patience)
 
 
 def _first_answer(addresses: Sequence[str], request: _Request, guard: Guard) -> Answer:

@@ -1,6 +1,7 @@
 """Again, when that may help: transient failures only, jittered, with a deadline.
 
-Used by everything that talks to a registry. What is final raises Failure and passes through.
+Used by everything that talks to a registry, and by fetch.py. What is final raises Failure and
+passes through.
 """
 
 from __future__ import annotations
@@ -47,14 +48,21 @@ class Patience:
         return random.uniform(longest / 2, longest)
 
 
-def patiently(attempt: Callable[[], T], patience: Patience) -> T:
-    """What `attempt` returns, as soon as it does. Raises Failure (UNAVAILABLE) at the deadline."""
-    failures, end = 0, 0.0
+def patiently(
+    attempt: Callable[[], T], patience: Patience, reached: Callable[[], int] = lambda: 0
+) -> T:
+    """What `attempt` returns, as soon as it does. Raises Failure (UNAVAILABLE) at the deadline.
+
+    `reached` says how far the work has come: when it has grown, patience starts anew.
+    """
+    failures, end, furthest = 0, 0.0, reached()
     while True:
         try:
             return attempt()
         except Transient as transient:
             now = time.monotonic()
+            if reached() > furthest:
+                failures, end, furthest = 0, 0.0, reached()
             end = end or now + patience.deadline_s
             wait_s = patience.wait_s(failures, transient.retry_after_s)
             failures += 1
