@@ -18,6 +18,7 @@ from presets.problem import Problem, printable, shown
 MAX_BYTES = 2 * 1024 * 1024
 _MAX_ALIASES = 100
 _MAX_DEPTH = 60
+_MAX_DIGITS = 100
 
 
 class _Refused(yaml.YAMLError):
@@ -54,6 +55,15 @@ class _Loader(yaml.SafeLoader):
             seen.add(name)
         return super().construct_mapping(node, deep)
 
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        # YAML 1.1 has numbers in base 60, 1:59:59…, and PyYAML's time for one is quadratic
+        if len(str(node.value)) > _MAX_DIGITS:
+            raise _Refused(f"a number of more than {_MAX_DIGITS} digits")
+        return int(super().construct_yaml_int(node))
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
+
 
 def read_documents(text: str) -> tuple[list[Any], Problem | None]:
     """Every document of a YAML text, empty ones left out; or ([], the reason why not)."""
@@ -61,7 +71,7 @@ def read_documents(text: str) -> tuple[list[Any], Problem | None]:
         what = f"{len(text)} characters are too many for a manifest (at most {MAX_BYTES})"
         return [], Problem("", what, "put data elsewhere and name it by URL")
     try:
-        documents = list(yaml.load_all(text, Loader=_Loader))  # noqa: S506 a SafeLoader
+        documents = list(yaml.load_all(text, Loader=_Loader))
     except (yaml.YAMLError, ValueError, RecursionError, OverflowError) as error:
         return [], Problem("", f"not valid YAML: {_one_line(error)}", "correct the file")
     return [d for d in documents if d is not None], None

@@ -137,6 +137,7 @@ IGNORED: Mapping[str, Mapping[str, str]] = {
         "dataset_batch_size": _GONE,
         "dataset_kwargs": _ROWS,
         "dataset_text_field": "name your columns in DatasetConfig",
+        "ddp_backend": _HARDWARE,
         "debug": _DECIDED,
         "disable_tqdm": _PROGRESS,
         "dispatch_batches": _GONE,
@@ -220,6 +221,7 @@ SILENT: Mapping[str, Mapping[str, tuple[object, ...]]] = {
     "TrainingArguments": {
         "assistant_only_loss": (True,),
         "completion_only_loss": (True,),
+        "ddp_backend": ("gloo", "nccl"),
         "do_eval": (True,),
         "do_train": (True,),
         "overwrite_output_dir": (True,),
