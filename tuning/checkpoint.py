@@ -40,6 +40,8 @@ class Facts(Part):
     settings: dict[str, Any]
     """What the identity is made of, by dotted path: only to say what has changed."""
     data_sha256: str
+    base_weights: str
+    """tuning.guard.fingerprint of the frozen model."""
     world_size: int
     precision: str
 
@@ -70,13 +72,14 @@ class Checkpoint:
         return self.folder / WEIGHTS
 
 
-def facts(run: Run, data_sha256: str, world_size: int, precision: str) -> Facts:
+def facts(run: Run, data_sha256: str, base_weights: str, world_size: int, precision: str) -> Facts:
     """The facts of a run that is about to train."""
     settings = run.model_dump(mode="json", include={"method", "model", "config"})
     return Facts(
         identity=run.identity(),
         settings=_flat(settings),
         data_sha256=data_sha256,
+        base_weights=base_weights,
         world_size=world_size,
         precision=precision,
     )
@@ -184,6 +187,8 @@ def changes(before: Facts, now: Facts) -> list[str]:
     phrases = [f"{key} was {old.get(key)}, is {new.get(key)}" for key in fields]
     if before.data_sha256 != now.data_sha256:
         phrases.append("the training rows are others")
+    if before.base_weights != now.base_weights:
+        phrases.append("the base model's weights are others")
     if before.world_size != now.world_size:
         phrases.append(f"it ran on {before.world_size} GPUs, now {now.world_size}")
     if before.precision != now.precision:

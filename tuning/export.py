@@ -27,6 +27,7 @@ from tuning import card, chart
 from tuning.failure import Failure, Kind
 from tuning.result import Record
 from tuning.run import Run
+from tuning.tokenizer import template_text
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -43,7 +44,7 @@ def rehearse(model: PeftModel, run: Run) -> None:
     """
     work = run.places.work_dir
     with tempfile.TemporaryDirectory(prefix=".rehearsal-", dir=work) as folder:
-        _save(model, run, Path(folder))
+        _save(model, Path(folder), run.model.id, run.model.revision)
         _read_back(model, Path(folder))
 
 
@@ -54,7 +55,7 @@ def export(model: PeftModel, run: Run, record: Record) -> str:
     """
     final = run.places.adapter_dir
     with _fresh(final) as folder:
-        targets = _save(model, run, folder)
+        targets = _save(model, folder, record.base_model, record.revision)
         _write_papers(folder, run, record, targets)
         _read_back(model, folder)
         digest = _finish(folder)
@@ -87,7 +88,7 @@ def _fresh(final: Path) -> Iterator[Path]:
     _sync(final.parent)
 
 
-def _save(model: PeftModel, run: Run, folder: Path) -> list[str]:
+def _save(model: PeftModel, folder: Path, base: str, revision: str | None) -> list[str]:
     """Weights and canonical configuration; returns the adapted layers' names."""
     config = model.peft_config["default"]
     embeddings = any(name in config.target_modules for name in EMBEDDING_LAYER_NAMES)
@@ -95,7 +96,7 @@ def _save(model: PeftModel, run: Run, folder: Path) -> list[str]:
     model.save_pretrained(str(folder), save_embedding_layers=embeddings)
     (folder / CARD).unlink(missing_ok=True)  # PEFT's own is a form with nothing filled in
     path = folder / CONFIG
-    canonical = canonical_config(json.loads(path.read_bytes()), run)
+    canonical = canonical_config(json.loads(path.read_bytes()), base, revision)
     path.write_text(json.dumps(canonical, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     targets = canonical["target_modules"]
     if isinstance(targets, str):
@@ -103,12 +104,11 @@ def _save(model: PeftModel, run: Run, folder: Path) -> list[str]:
     return sorted({str(name).rsplit(".", 1)[-1] for name in targets})
 
 
-def canonical_config(config: dict[str, Any], run: Run) -> dict[str, Any]:
+def canonical_config(config: dict[str, Any], base: str, revision: str | None) -> dict[str, Any]:
     """PEFT's configuration with public names for the base and sets in a fixed order."""
     unordered = ("target_modules", "exclude_modules", "modules_to_save")
     fixed = {k: sorted(v) for k, v in config.items() if k in unordered and isinstance(v, list)}
-    base = {"base_model_name_or_path": run.model.id, "revision": run.model.revision}
-    return {**config, **fixed, **base}
+    return {**config, **fixed, "base_model_name_or_path": base, "revision": revision}
 
 
 def _write_papers(folder: Path, run: Run, record: Record, targets: list[str]) -> None:
@@ -119,7 +119,7 @@ def _write_papers(folder: Path, run: Run, record: Record, targets: list[str]) ->
         CARD: card.readme(record, targets),
     }
     if run.config.model.chat_template is not None:
-        papers[TEMPLATE] = run.config.model.chat_template
+        papers[TEMPLATE] = template_text(run.config.model.chat_template)
     for name, content in papers.items():
         (folder / name).write_text(content, encoding="utf-8")
 

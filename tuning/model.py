@@ -1,4 +1,4 @@
-"""The model that is trained: frozen base in 4, 8 or 16 bits, LoRA layers in float32, tokenizer.
+"""The model that is trained: frozen base in 4, 8 or 16 bits, LoRA layers in float32.
 
 Called by tuning/train.py once device and precision are chosen. Nothing is downloaded here and no
 code from a model folder is run.
@@ -15,7 +15,7 @@ from bitsandbytes.nn import Linear4bit
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, set_seed
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig, set_seed
 
 from presets.problem import printable
 from tuning import ranks
@@ -29,23 +29,6 @@ ALL_LINEAR = "all-linear"
 def folder(run: Run) -> Path:
     """Where the base model lies: given by the run, or fetched by `prepare`."""
     return Path(run.model.path) if run.model.path else run.places.model_dir
-
-
-def load_tokenizer(run: Run) -> Any:
-    """The base's tokenizer with the run's chat template.
-
-    Raises Failure (BAD_CONFIG) when the folder holds none.
-    """
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            folder(run), local_files_only=True, trust_remote_code=False
-        )
-    except (OSError, ValueError) as error:
-        raise _unusable(run, "has no tokenizer that can be read", error) from error
-    template = run.config.model.chat_template
-    if template is not None:
-        tokenizer.chat_template = template
-    return tokenizer
 
 
 def load_base(run: Run, device: Device) -> Any:

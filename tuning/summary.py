@@ -44,8 +44,10 @@ def versions() -> dict[str, str]:
     return {name: metadata.version(name) for name in _LIBRARIES}
 
 
-def record(run: Run, known: Facts, seed: int, data: Data, trained: Trained) -> Record:
-    """The record of a finished run."""
+def record(
+    run: Run, known: Facts, revision: str | None, seed: int, data: Data, trained: Trained
+) -> Record:
+    """The record of a finished run; `revision` is the base's, as fetched."""
     losses = [Point(step=e["step"], loss=e["loss"]) for e in trained.history if "loss" in e]
     evaluations = (
         Point(step=e["step"], loss=e["eval_loss"]) for e in trained.history if "eval_loss" in e
@@ -53,7 +55,7 @@ def record(run: Run, known: Facts, seed: int, data: Data, trained: Trained) -> R
     return Record(
         method=run.method,
         base_model=run.model.id,
-        revision=run.model.revision,
+        revision=revision,
         data=source_of(run),
         data_sha256=known.data_sha256,
         rows=data.rows,

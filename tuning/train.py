@@ -21,7 +21,19 @@ from transformers import PrinterCallback, TrainerState
 from trl import SFTTrainer
 
 from presets.problem import printable
-from tuning import arguments, callbacks, checkpoint, device, examples, export, guard, ranks, summary
+from tuning import (
+    arguments,
+    callbacks,
+    checkpoint,
+    device,
+    examples,
+    export,
+    guard,
+    prepared,
+    quiet,
+    ranks,
+    summary,
+)
 from tuning import model as models
 from tuning import result as results
 from tuning.checkpoint import Checkpoint, Facts
@@ -32,6 +44,7 @@ from tuning.progress import ProgressSink
 from tuning.result import Result
 from tuning.run import Run
 from tuning.stop import Stop
+from tuning.tokenizer import load_tokenizer
 
 _GIB = 1024**3
 
@@ -44,20 +57,19 @@ def train(run: Run, stop: Stop, report: ProgressSink) -> Result:
     when an option is refused or the loss diverges, OUT_OF_MEMORY, UNAVAILABLE when the disk is full
     or the GPU is missing, INTERNAL when a check of our own fails.
     """
-    chosen = device.choose(run, device.here())
-    digest = examples.digest(run.places.rows_file, run.places.eval_rows_file)
-    known = checkpoint.facts(run, digest, ranks.world_size(), chosen.precision)
-    finished = _finished(run, known)
+    data_sha256 = examples.digest(run.places.rows_file, run.places.eval_rows_file)
+    finished = _finished(run, data_sha256)
     if finished:
         report.note("this run has finished already; its adapter is kept as it is")
         return finished
+    chosen = device.choose(run, device.here())
     report.note(f"training on {chosen.name} in {chosen.reason}")
-    with guard.as_failures(run):
-        return _train(run, known, chosen, stop, report)
+    with quiet.libraries(), guard.as_failures(run):
+        return _train(run, data_sha256, chosen, stop, report)
 
 
-def _train(run: Run, known: Facts, chosen: Device, stop: Stop, report: ProgressSink) -> Result:
-    tokenizer = models.load_tokenizer(run)
+def _train(run: Run, data_sha256: str, chosen: Device, stop: Stop, report: ProgressSink) -> Result:
+    tokenizer = load_tokenizer(models.folder(run), run.config.model.chat_template)
     rows = examples.load(run.places.rows_file, run, tokenizer)
     if rows is None:
         raise Failure(Kind.INTERNAL, f"{run.places.rows_file} is missing; run `prepare` first")
@@ -69,8 +81,9 @@ def _train(run: Run, known: Facts, chosen: Device, stop: Stop, report: ProgressS
     export.rehearse(model, run)
     stop.check("before the first step")
 
-    trainer = _trainer(run, known, chosen, model, tokenizer, rows, held_out, stop, report)
     base, adapter = guard.fingerprint(model), guard.weights(model)
+    known = checkpoint.facts(run, data_sha256, base, ranks.world_size(), chosen.precision)
+    trainer = _trainer(run, known, chosen, model, tokenizer, rows, held_out, stop, report)
     started_s = time.monotonic()
     _fit(trainer, run, known, stop, report)
     seconds = time.monotonic() - started_s
@@ -192,8 +205,10 @@ def _publish(
         sizes = summary.Data(
             rows.rows, held_out.rows if held_out else 0, rows.tokens, rows.with_loss
         )
+        ready = prepared.read_if_any(run)
+        revision = ready.model_revision if ready else run.model.revision
         record = summary.record(
-            run, known, arguments.seed(run), sizes, _trained(trainer, eval_loss)
+            run, known, revision, arguments.seed(run), sizes, _trained(trainer, eval_loss)
         )
         digest = export.export(trainer.model, run, record)
         shared = record.model_dump(include=set(Result.model_fields))
@@ -220,7 +235,7 @@ def _trained(trainer: SFTTrainer, eval_loss: float | None) -> summary.Trained:
     )
 
 
-def _finished(run: Run, known: Facts) -> Result | None:
+def _finished(run: Run, data_sha256: str) -> Result | None:
     """What an equal run has left here; None when there is training to do.
 
     Raises Failure (BAD_CONFIG) when another run has finished in this folder.
@@ -228,7 +243,7 @@ def _finished(run: Run, known: Facts) -> Result | None:
     left = results.read(run.places.result_file)
     if left is None or left.adapter_sha256 != export.weights_sha256(run.places.adapter_dir):
         return None
-    if (left.identity, left.data_sha256) == (known.identity, known.data_sha256):
+    if (left.identity, left.data_sha256) == (run.identity(), data_sha256):
         return left
     sentence = (
         f"{run.places.work} holds the finished adapter of another run (other settings or rows); "
