@@ -13,10 +13,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from tuning import quiet
 from tuning.config import DatasetSection, ModelSection, QuantizationSection, TrainingConfig
 from tuning.rows import Chat, Row, to_json
 from tuning.run import BaseModelSource, DataSource, Hardware, Output, Places, Run
 
+Method = Literal["lora", "qlora"]
 MODEL_ID = "tunery-tests/tiny-llama"
 CHAT_TEMPLATE = (
     "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}"
@@ -111,7 +113,7 @@ def _tokenizer() -> Any:
 def make_run(
     work: Path,
     model: Path,
-    method: Literal["lora", "qlora"] = "lora",
+    method: Method = "lora",
     *,
     dtype: str | None = "float32",
     lora: Mapping[str, Any] | None = None,
@@ -160,6 +162,11 @@ def make_run(
 
 def answers(model: Path, adapter: Path | None, asked: Sequence[str]) -> list[str]:
     """What base (or base + adapter) says to each question, greedily, in at most 12 tokens."""
+    with quiet.libraries():
+        return _answers(model, adapter, asked)
+
+
+def _answers(model: Path, adapter: Path | None, asked: Sequence[str]) -> list[str]:
     import torch
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
