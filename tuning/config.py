@@ -10,11 +10,12 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Mapping
-from importlib import resources
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+import presets
 from presets.problem import Problem, errors
 from tuning import config_lora, config_rules
 from tuning.config_read import read
@@ -118,7 +119,7 @@ def parse(text: str | None, method: Method) -> tuple[TrainingConfig | None, tupl
 @functools.cache
 def _defaults(method: Method) -> Settings:
     """What presets/lora.yaml or presets/qlora.yaml says. It is ours: a test holds it to be good."""
-    text = resources.files("presets").joinpath(f"{method}.yaml").read_text("utf-8")
+    text = Path(presets.__file__).with_name(f"{method}.yaml").read_text("utf-8")
     return read(text, "method")[0]
 
 

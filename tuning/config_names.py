@@ -154,6 +154,7 @@ IGNORED: Mapping[str, Mapping[str, str]] = {
         "hub_token": _HUB,
         "ignore_data_skip": _STEPS_AHEAD,
         "include_inputs_for_metrics": _GONE,
+        "include_num_input_tokens_seen": _PROGRESS,
         "include_tokens_per_second": _PROGRESS,
         "jit_mode_eval": _GONE,
         "label_names": _LOSS,
@@ -161,12 +162,15 @@ IGNORED: Mapping[str, Mapping[str, str]] = {
         "local_rank": _DECIDED,
         "log_on_each_node": _DECIDED,
         "logging_dir": _PROGRESS,
+        "logging_first_step": _PROGRESS,
+        "logging_nan_inf_filter": "a loss that is no number ends the run",
         "mp_parameters": _GONE,
         "no_cuda": _HARDWARE,
         "optim_target_modules": "no optimizer that reads it is installed",
         "overwrite_output_dir": _STEPS_AHEAD,
         "pad_token": "padding never counts in the loss",
         "past_index": _GONE,
+        "prediction_loss_only": "an evaluation is its loss",
         "project": _PROGRESS,
         "push_to_hub_model_id": _HUB,
         "push_to_hub_organization": _HUB,
@@ -285,3 +289,19 @@ VALUES: Mapping[str, Mapping[str, str]] = {
     "packing_strategy": {"bfd-requeue": "bfd_split"},
 }
 """TrainingArguments: deprecated values → today's."""
+
+MEANT: Mapping[str, str] = {
+    "alpha": "lora_alpha",
+    "batch_size": "per_device_train_batch_size",
+    "dropout": "lora_dropout",
+    "epochs": "num_train_epochs",
+    "lora_r": "r",
+    "lora_rank": "r",
+    "lr": "learning_rate",
+    "micro_batch_size": "per_device_train_batch_size",
+    "num_epochs": "num_train_epochs",
+    "rank": "r",
+    "sequence_len": "max_length",
+    "val_set_size": "train_test_split",
+}
+"""What other trainers call it, where letters alone would suggest something else."""

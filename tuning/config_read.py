@@ -167,6 +167,10 @@ def _unknown(section: str, key: str, path: str) -> Problem:
     for other in others:
         if key in known(other):
             return Problem(path, what, f"move it to the section {other}")
+    meant = names.MEANT.get(key.lower())
+    if meant:
+        home = next(name for name in (section, *others) if meant in options(name))
+        return Problem(path, what, f"write {meant} in the section {home}")
     here = did_you_mean(key[:_LONG], known(section))
     if here:
         return Problem(path, what, here)

@@ -235,10 +235,6 @@ def _text(settings: Settings) -> Iterator[Problem]:
     if padding != "auto" and (isinstance(padding, str) or padding < 1):
         what = f"{said(padding)} is no multiple"
         yield settings.problem("training.pad_to_multiple_of", what, "write 8, or remove it")
-    seen = settings.get("training.include_num_input_tokens_seen", "no")
-    if isinstance(seen, str) and seen not in ("all", "non_padding", "no"):
-        name = "training.include_num_input_tokens_seen"
-        yield settings.problem(name, f"{said(seen)} is not supported", "write true or false")
 
 
 _RULES: tuple[Callable[[Settings], Iterator[Problem]], ...] = (

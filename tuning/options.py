@@ -10,7 +10,7 @@ import functools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import resources
+from pathlib import Path
 from typing import Any
 
 
@@ -51,7 +51,7 @@ class Options:
 @functools.cache
 def installed() -> Options:
     """The options of the versions that the data file was made from."""
-    raw = json.loads(resources.files("tuning").joinpath("options.json").read_text("utf-8"))
+    raw = json.loads(Path(__file__).with_name("options.json").read_text("utf-8"))
     return Options(
         versions=raw["versions"],
         training=_section(raw["training"]),

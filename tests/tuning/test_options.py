@@ -73,3 +73,9 @@ def test_every_option_of_a_librarys_own_class_is_dealt_with() -> None:
         dealt = {**names.REFUSED[section], **names.IGNORED[section]}
         for key, option in options(section).items():
             assert "object" not in option.types or key in dealt, key
+
+
+def test_what_other_trainers_call_it_is_no_key_of_ours() -> None:
+    everywhere = {key: section for section in names.SECTIONS for key in options(section)}
+    for key, meant in names.MEANT.items():
+        assert key not in everywhere and meant in everywhere
