@@ -6,15 +6,13 @@ WHAT is the Workspace's file after `tunery run`, an adapter folder, or an image.
 from __future__ import annotations
 
 import argparse
-import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tunery import output
-from tunery.images import reference_of
+from tunery import images, output
 from tunery.machine import here
 from tuning.failure import Failure, Kind
 
@@ -34,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="PATH", help="the base model's folder")
     parser.add_argument("--work", metavar="DIR", type=Path, help="the work folder of `tunery run`")
     parser.add_argument("--max-tokens", type=int, default=100, metavar="N")
-    parser.add_argument("--insecure", action="store_true", help="the registry speaks plain http")
+    images.add_arguments(parser)
 
 
 def call(arguments: argparse.Namespace) -> int:
@@ -100,9 +98,5 @@ def _of_folder(folder: Path, model: str | None) -> Pair:
 
 
 def _pull(arguments: argparse.Namespace, target: Path) -> None:
-    from tuning.credentials import Credentials
-    from tuning.registry import Registry
-
-    reference = reference_of(arguments.what)
-    with Registry(Credentials.of_user(os.environ), insecure=arguments.insecure) as client:
-        client.pull(reference, target)
+    reference = images.reference_of(arguments.what)
+    images.client(arguments, reference).pull(reference, target)

@@ -3,45 +3,49 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tunery import output, show
-from tunery.images import reference_of
+from tunery import images, output, show
 
 if TYPE_CHECKING:
+    from tuning.manifest import Manifest
     from tuning.provenance import Provenance
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("ref", metavar="REF", help="host/name:tag, host/name@sha256:…, or oci:DIR")
-    parser.add_argument("--insecure", action="store_true", help="the registry speaks plain http")
+    images.add_arguments(parser)
 
 
 def call(arguments: argparse.Namespace) -> int:
-    from tuning import layout, provenance
-    from tuning.credentials import Credentials
-    from tuning.registry import Registry
-
-    if arguments.ref.startswith("oci:"):
-        seen = layout.inspect(Path(arguments.ref.removeprefix("oci:")))
-    else:
-        reference = reference_of(arguments.ref)
-        with Registry(Credentials.of_user(os.environ), insecure=arguments.insecure) as client:
-            seen = client.inspect(reference)
-    facts = provenance.read(seen.annotations)
+    manifest, facts = _look(arguments)
     if arguments.json:
+        facts_json = facts.model_dump(mode="json")
         output.say_json(
-            {"digest": seen.digest, "size_bytes": seen.size_bytes, **facts.model_dump()}
+            {"digest": manifest.digest, "size_bytes": manifest.size_bytes, **facts_json}
         )
         return 0
     output.say(f"{arguments.ref}")
-    rows = [("digest", seen.digest), ("size", f"{seen.size_bytes / 1e6:,.1f} MB"), *_rows(facts)]
+    size = f"{manifest.size_bytes / 1e6:,.1f} MB"
+    rows = [("digest", manifest.digest), ("size", size), *_rows(facts)]
     for line in show.table(rows):
         output.say(line)
     return 0
+
+
+def _look(arguments: argparse.Namespace) -> tuple[Manifest, Provenance]:
+    from tuning import layout, provenance
+
+    if arguments.ref.startswith("oci:"):
+        folder = Path(arguments.ref.removeprefix("oci:"))
+        manifest = layout.read(folder)
+        labels = layout.labels(folder, manifest)
+        return manifest, provenance.read({**labels, **manifest.annotations})
+    reference = images.reference_of(arguments.ref)
+    seen = images.client(arguments, reference).inspect(reference)
+    return seen.manifest, seen.provenance
 
 
 def _rows(facts: Provenance) -> Iterator[tuple[str, str]]:

@@ -15,7 +15,7 @@ from jobs.validate import validate_create
 from jobs.workspace import Workspace, parse
 from presets import Architecture
 from presets.problem import Problem, errors
-from tunery import output, settings
+from tunery import images, output, settings
 from tunery.documents import Found, Manifests, read
 from tunery.machine import Machine
 from tuning.failure import Failure, Kind
@@ -49,9 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", metavar="PATH", type=Path, help="a folder with the base model's weights"
     )
-    parser.add_argument(
-        "--insecure", action="store_true", help="the output's registry speaks plain http"
-    )
+    images.add_arguments(parser)
     settings.add_catalog(parser)
 
 
@@ -115,7 +113,11 @@ def _refused(found: Sequence[Found]) -> Failure:
 def _site(arguments: argparse.Namespace, workspace: Workspace, machine: Machine | None) -> Site:
     work = (arguments.work or _WORK / workspace.name).absolute()
     return Site(
-        places=Places(work=str(work), hub_token=_user_token()),
+        places=Places(
+            work=str(work),
+            hub_token=_user_token(),
+            registry_ca=str(arguments.ca.absolute()) if arguments.ca else None,
+        ),
         gpu=machine.gpu if machine else None,
         hardware=machine.hardware if machine else None,
         architecture=_architecture(arguments.model),

@@ -6,10 +6,9 @@ For adapters that were trained elsewhere, too: what the folder says of itself be
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
-from tunery import output
+from tunery import images, output
 from tunery.plan import output_of
 from tuning.failure import Failure, Kind
 
@@ -17,7 +16,7 @@ from tuning.failure import Failure, Kind
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", metavar="DIR", type=Path, help="a folder with an adapter")
     parser.add_argument("where", metavar="WHERE", help="host/name:tag, or oci:DIR")
-    parser.add_argument("--insecure", action="store_true", help="the registry speaks plain http")
+    images.add_arguments(parser)
     parser.add_argument(
         "--no-overwrite", action="store_true", help="refuse a tag that holds another adapter"
     )
@@ -25,9 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def call(arguments: argparse.Namespace) -> int:
     from tuning import oci
-    from tuning.credentials import Credentials
     from tuning.foreign import provenance_of
-    from tuning.push import publish
+    from tuning.push import to_disk, to_registry
 
     where = output_of(arguments.where, arguments.insecure)
     if where.kind == "folder":
@@ -35,7 +33,11 @@ def call(arguments: argparse.Namespace) -> int:
         raise Failure(Kind.BAD_CONFIG, sentence)
     where = where.model_copy(update={"overwrite": not arguments.no_overwrite})
     image = oci.build(arguments.folder, provenance_of(arguments.folder))
-    pushed = publish(image, arguments.folder, where, Credentials.of_user(os.environ))
+    if where.kind == "layout":
+        pushed = to_disk(image, arguments.folder, where)
+    else:
+        client = images.client(arguments, images.reference_of(where.target))
+        pushed = to_registry(image, where, client)
     if arguments.json:
         output.say_json(pushed.model_dump())
     else:

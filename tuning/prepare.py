@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from tuning import data, preflight, prepared, registry, sources, steps, tokenizer, weights
+from tuning import data, preflight, prepared, sources, steps, tokenizer, unpack, weights
 from tuning.credentials import Credentials
 from tuning.prepared import Prepared
-from tuning.push import credentials
+from tuning.push import credentials, options
 from tuning.reference import parse
+from tuning.registry import Registry
 from tuning.run import Run
 from tuning.stop import Stop
 from tuning.tokens import encoded_rows
@@ -50,12 +51,11 @@ def prepare(
 def check_push(run: Run) -> str:
     """One phrase on what the registry said. Raises Failure when it will not take the adapter."""
     access = preflight.check_push(
-        parse(run.output.target),
-        credentials(run),
-        insecure=run.output.insecure,
-        overwrite=run.output.overwrite,
+        parse(run.output.target), credentials(run), options(run), run.output.overwrite
     )
-    return access.phrase
+    who = f"as {access.user}" if access.user else "without a login"
+    there = "a tag that exists" if access.existing_digest else "a new tag"
+    return f"{who}, {there}"
 
 
 def _planned(run: Run, found: weights.Weights, words: object, report: data.DataReport) -> Prepared:
@@ -78,5 +78,5 @@ def _planned(run: Run, found: weights.Weights, words: object, report: data.DataR
 
 
 def _pull(run: Run, image: str, folder: Path) -> None:
-    with registry.Registry(Credentials.load(run.places.pull_auth)) as client:
-        client.pull(parse(image), folder)
+    client = Registry(Credentials.load(run.places.pull_auth), options(run))
+    client.pull(parse(image), folder, unpack.DATA_FILES)

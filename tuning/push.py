@@ -10,14 +10,17 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from tuning import layout, oci, prepared, registry, result
+from tuning import layout, oci, prepared, result
+from tuning.connection import Options, from_environment
 from tuning.credentials import Credentials
 from tuning.failure import Failure, Kind
 from tuning.prepared import Prepared
 from tuning.provenance import Provenance
 from tuning.reference import parse
+from tuning.registry import Registry
 from tuning.result import Result
 from tuning.run import Output, Part, Run, canonical
 
@@ -26,6 +29,8 @@ class Pushed(Part):
     """`pushed.json`: where the adapter is and what it is called for ever."""
 
     target: str
+    is_image: bool
+    """False: an OCI layout or a folder on disk."""
     digest: str
     size_bytes: int
     already_there: bool = False
@@ -33,7 +38,7 @@ class Pushed(Part):
     @property
     def pinned(self) -> str:
         """The name to mount it by: repository@digest, or the folder."""
-        return self.target if not self.digest else f"{self.target.split('@')[0]}@{self.digest}"
+        return str(parse(self.target).at(self.digest)) if self.is_image else self.target
 
 
 def push(run: Run, on_bytes: Callable[[int, int], None] | None = None) -> Pushed:
@@ -43,33 +48,39 @@ def push(run: Run, on_bytes: Callable[[int, int], None] | None = None) -> Pushed
     """
     finished = _finished(run)
     image = oci.build(run.places.adapter_dir, provenance(run, prepared.read(run), finished))
-    pushed = publish(image, run.places.adapter_dir, run.output, credentials(run), on_bytes)
+    if run.output.kind == "image":
+        pushed = to_registry(image, run.output, client(run), on_bytes)
+    else:
+        pushed = to_disk(image, run.places.adapter_dir, run.output)
     result.replace(run.places.pushed_file, canonical(pushed.model_dump(mode="json")) + b"\n")
     return pushed
 
 
-def publish(
+def to_registry(
     image: oci.Image,
-    folder: Path,
     output: Output,
-    credentials: Credentials,
+    registry: Registry,
     on_bytes: Callable[[int, int], None] | None = None,
 ) -> Pushed:
-    """Put an image where `output` says."""
-    if output.kind == "folder":
-        _copy(folder, Path(output.target))
-        return Pushed(target=output.target, digest=image.digest, size_bytes=image.size_bytes)
-    if output.kind == "layout":
-        layout.write(image, Path(output.target))
-        return Pushed(target=output.target, digest=image.digest, size_bytes=image.size_bytes)
-    reference = parse(output.target)
-    with registry.Registry(credentials, insecure=output.insecure) as client:
-        done = client.push(image, reference, on_bytes=on_bytes, overwrite=output.overwrite)
+    """Push to the reference that `output` names."""
+    done = registry.push(image, parse(output.target), output.overwrite, on_bytes)
     return Pushed(
         target=output.target,
+        is_image=True,
         digest=done.digest,
         size_bytes=done.size_bytes,
         already_there=done.already_there,
+    )
+
+
+def to_disk(image: oci.Image, folder: Path, output: Output) -> Pushed:
+    """Write an OCI layout, or copy the adapter folder."""
+    if output.kind == "layout":
+        layout.write(image, Path(output.target))
+    else:
+        _copy(folder, Path(output.target))
+    return Pushed(
+        target=output.target, is_image=False, digest=image.digest, size_bytes=image.size_bytes
     )
 
 
@@ -119,11 +130,26 @@ def _finished(run: Run) -> Result:
     return finished
 
 
+def client(run: Run) -> Registry:
+    """Who pushes: the mounted Secret, else what `docker login` left for a person."""
+    return Registry(credentials(run), options(run))
+
+
 def credentials(run: Run) -> Credentials:
-    """What may push: the mounted Secret, else what `docker login` left for a person."""
+    """The mounted Secret's, else those of the person at this machine."""
     if run.places.push_auth:
         return Credentials.load((run.places.push_auth,))
     return Credentials.of_user(os.environ)
+
+
+def options(run: Run) -> Options:
+    """How to reach the registry: the run's word first, then the shell's (proxies, CA)."""
+    found = from_environment(os.environ)
+    ca = run.places.registry_ca
+    hosts: frozenset[str] = frozenset()
+    if run.output.kind == "image" and run.output.insecure:
+        hosts = frozenset({parse(run.output.target).registry})
+    return replace(found, insecure_hosts=hosts, ca_file=Path(ca) if ca else found.ca_file)
 
 
 def _copy(source: Path, target: Path) -> None:

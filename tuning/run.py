@@ -83,6 +83,8 @@ class Places(Part):
     push_auth: str | None = None
     """A docker config.json (or a folder with .dockerconfigjson) for the push."""
     pull_auth: tuple[str, ...] = ()
+    registry_ca: str | None = None
+    """A PEM file with the CA of an in-house registry."""
     hub_token: str | None = None
     """A file with a Hugging Face token, read by `prepare` only."""
     termination_log: str | None = None
