@@ -12,7 +12,8 @@ from jobs.context import Context
 from jobs.rules_volume import volume_problems
 from jobs.workspace import Destination, Source
 from presets.problem import Problem, shown
-from tuning import reference
+from tuning.reference import Reference
+from tuning.reference import parse as parse_reference
 from tuning.urls import basename, static_problem
 
 ONE_SOURCE = "Exactly one of URLs, Volume, or Image must be specified"
@@ -73,7 +74,7 @@ def image_problems(image: str | None, path: str, role: str) -> Iterator[Problem]
         yield Problem(path, what, "write registry/repository:tag")
         return
     try:
-        parsed = reference.parse(image)
+        parsed = parse_reference(image)
     except ValueError as error:
         yield Problem(path, f"Unable to parse {role} image reference: {error}")
         return
@@ -82,9 +83,9 @@ def image_problems(image: str | None, path: str, role: str) -> Iterator[Problem]
         yield Problem(path, what, f"write {parsed.name}:TAG")
 
 
-def _parsed(image: str | None) -> reference.Reference | None:
+def _parsed(image: str | None) -> Reference | None:
     try:
-        return reference.parse(image) if image else None
+        return parse_reference(image) if image else None
     except ValueError:
         return None  # told by image_problems
 

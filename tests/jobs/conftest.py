@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from rig.manifests import Judge
 
 from jobs.validate import Context, validate_create, validate_update
 from jobs.workspace import Workspace, parse
@@ -12,7 +13,6 @@ from presets import Catalog, load
 from presets.problem import Problem
 
 Read = Callable[[Mapping[str, Any]], Workspace]
-Create = Callable[..., tuple[Problem, ...]]
 
 
 @pytest.fixture(scope="session")
@@ -40,7 +40,7 @@ def read() -> Read:
 
 
 @pytest.fixture(scope="session")
-def create(context: Context, read: Read) -> Create:
+def create(context: Context, read: Read) -> Judge:
     """Problems of creating a body; keywords change the context."""
 
     def call(body: Mapping[str, Any], **settings: Any) -> tuple[Problem, ...]:
@@ -50,7 +50,7 @@ def create(context: Context, read: Read) -> Create:
 
 
 @pytest.fixture(scope="session")
-def update(context: Context, read: Read) -> Create:
+def update(context: Context, read: Read) -> Judge:
     """Problems of changing one body into another."""
 
     def call(

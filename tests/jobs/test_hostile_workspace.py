@@ -103,7 +103,7 @@ def test_any_value_in_any_field_is_judged(changes: dict[str, Any]) -> None:
     for good in (tuning(), inference()):
         # A parent that is no map cannot take a field.
         for path, value in sorted(changes.items()):
-            parent = good
+            parent: Any = good
             for key in path.split(".")[:-1]:
                 parent = parent.get(key) if isinstance(parent, dict) else None
             if isinstance(parent, dict):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
+
+from presets.problem import Problem
 
 ABSENT = object()
 """The value that takes a field out."""
@@ -33,6 +36,8 @@ _INFERENCE = {
 }
 
 Changes = dict[str, Any]
+Judge = Callable[..., tuple[Problem, ...]]
+"""The fixtures `create(body, **context)` and `update(old, new, **context)`."""
 
 
 def tuning(changes: Changes | None = None) -> dict[str, Any]:
