@@ -19,7 +19,6 @@ from cluster.addresses import (
     REGISTRY,
 )
 from cluster.layout import Layout
-from cluster.machine import CGROUP
 
 PAUSE_IMAGE = "localhost/tunery/busybox:1"
 USERS_OF_API = (
@@ -156,7 +155,7 @@ def kubelet(layout: Layout) -> str:
             "tlsPrivateKeyFile": str(pki / "kubelet-server.key"),
             "containerRuntimeEndpoint": "unix:///run/containerd/containerd.sock",
             "cgroupDriver": "cgroupfs",
-            "cgroupRoot": f"/{CGROUP}",
+            "cgroupRoot": f"/{layout.cgroup}",
             "failCgroupV1": False,
             "clusterDNS": [DNS_IP],
             "clusterDomain": DOMAIN,

@@ -100,11 +100,17 @@ http {{
         location /v2/ {{
             auth_basic "tunery registry";
             auth_basic_user_file {layout.etc / "registry" / "htpasswd"};
+            error_page 401 @unauthorized;
             add_header Docker-Distribution-Api-Version registry/2.0 always;
             if ($may_only_pull) {{
                 return 403 '{{"errors":[{{"code":"DENIED","message":"pull only"}}]}}';
             }}
             proxy_pass http://registry;
+        }}
+        location @unauthorized {{
+            default_type application/json;
+            add_header Docker-Distribution-Api-Version registry/2.0 always;
+            return 401 '{{"errors":[{{"code":"UNAUTHORIZED","message":"log in first"}}]}}';
         }}
     }}
     server {{

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -49,6 +50,11 @@ class Layout:
     def var(self) -> Path:
         """What the cluster's own processes see as /var."""
         return self.state / "var"
+
+    @property
+    def cgroup(self) -> str:
+        """Name of the cgroup that holds all pods; another state folder is another cluster."""
+        return "tunery-" + hashlib.sha256(str(self.state).encode()).hexdigest()[:8]
 
     @property
     def web(self) -> Path:

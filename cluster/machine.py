@@ -22,7 +22,6 @@ from cluster.commands import run
 from cluster.layout import Layout
 from cluster.trouble import Trouble
 
-CGROUP = "tunery"
 _PID1 = Path(__file__).with_name("pid1.py")
 _CGROUPS = Path("/sys/fs/cgroup")
 _VAR = ("cache", "lib", "lib/nginx", "log", "log/nginx", "tmp")
@@ -38,41 +37,35 @@ def create(layout: Layout) -> int:
     """Make the namespaces and set them up; returns the host pid of process 1."""
     for name in _VAR:
         (layout.var / name).mkdir(parents=True, exist_ok=True)
-    argv = [
-        "unshare",
-        "--net",
-        "--mount",
-        "--pid",
-        "--uts",
-        "--ipc",
-        "--fork",
-        "--mount-proc",
-        "--propagation",
-        "private",
-        sys.executable,
-        "-I",
-        "-S",
-        str(_PID1),
-        str(layout.state),
-    ]
-    process = subprocess.Popen(
-        argv,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        cwd="/",
-    )
-    assert process.stdout is not None and process.stderr is not None  # asked for above
-    if process.stdout.readline() != "ready\n":
-        raise Trouble(f"no namespaces could be made: {process.stderr.read().strip()}")
+    layout.logs.mkdir(parents=True, exist_ok=True)
+    _start_first_process(layout)
     pid = find(layout)
     if pid is None:
-        raise Trouble("process 1 of the cluster's machine ended at once")
+        raise Trouble(f"no namespaces could be made: {_log(layout).read_text().strip()}")
     for command in setup_commands(layout):
         run(inside(pid, command))
     return pid
+
+
+def _start_first_process(layout: Layout) -> None:
+    """Returns once process 1 is ready, or has ended."""
+    ready, told = os.pipe()
+    argv = [
+        *("setsid", "--fork", "unshare", "--net", "--mount", "--pid", "--uts", "--ipc", "--fork"),
+        *("--mount-proc", "--propagation", "private", sys.executable, "-I", "-S"),
+        *(str(_PID1), str(layout.state), str(told)),
+    ]
+    with os.fdopen(ready) as pipe, _log(layout).open("w") as log:
+        nothing = subprocess.DEVNULL
+        subprocess.run(
+            argv, stdin=nothing, stdout=log, stderr=log, pass_fds=(told,), cwd="/", check=True
+        )
+        os.close(told)
+        pipe.readline()
+
+
+def _log(layout: Layout) -> Path:
+    return layout.logs / "machine.log"
 
 
 def setup_commands(layout: Layout) -> list[list[str]]:
@@ -110,22 +103,22 @@ def destroy(layout: Layout, limit_s: float = 30) -> None:
     """Kill the machine and remove what is left of it. Does nothing when there is none."""
     for pid in _processes_of(layout):
         kill_and_wait(pid, signal.SIGKILL, limit_s)
-    remove_cgroups(limit_s)
+    remove_cgroups(layout, limit_s)
     if layout.state.exists():
         shutil.rmtree(layout.state)
 
 
-def make_cgroups() -> None:
+def make_cgroups(layout: Layout) -> None:
     """The cgroup below which all pods live, in each hierarchy (v1) or the only one (v2)."""
     for parent in _hierarchies():
-        (parent / CGROUP).mkdir(exist_ok=True)
+        (parent / layout.cgroup).mkdir(exist_ok=True)
 
 
-def remove_cgroups(limit_s: float = 30) -> None:
+def remove_cgroups(layout: Layout, limit_s: float = 30) -> None:
     """Remove our cgroups, deepest first. The kernel may need a moment after the last process."""
     deadline_s = time.monotonic() + limit_s
     for parent in _hierarchies():
-        root = parent / CGROUP
+        root = parent / layout.cgroup
         for folder in sorted((p for p in root.glob("**/") if p.is_dir()), reverse=True):
             _remove_cgroup(folder, deadline_s)
 
@@ -164,11 +157,11 @@ def kill_and_wait(pid: int, number: signal.Signals, limit_s: float) -> bool:
 
 
 def _processes_of(layout: Layout) -> list[int]:
-    """Process 1 and the unshare that waits for it, by their last arguments."""
+    """Process 1 and the unshare that waits for it, by their arguments."""
     wanted = [str(_PID1).encode(), str(layout.state).encode()]
     found = []
     for folder in Path("/proc").iterdir():
-        if folder.name.isdigit() and _arguments(folder)[-2:] == wanted:
+        if folder.name.isdigit() and _arguments(folder)[-3:-1] == wanted:
             found.append(int(folder.name))
     return sorted(found, reverse=True)
 

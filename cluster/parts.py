@@ -76,6 +76,11 @@ def _kubernetes(*names: str) -> dict[str, str]:
 
 _CONTAINERD = "github.com/containerd/containerd/v2"
 
+
+def _containerd(*names: str) -> dict[str, str]:
+    return {name: f"{_CONTAINERD}/cmd/{name}" for name in names}
+
+
 PARTS: Mapping[str, Part] = {
     part.name: part
     for part in (
@@ -90,7 +95,7 @@ PARTS: Mapping[str, Part] = {
         Part(
             "containerd",
             _CONTAINERD,
-            {n: f"{_CONTAINERD}/cmd/{n}" for n in ("containerd", "containerd-shim-runc-v2", "ctr")},
+            _containerd("containerd", "containerd-shim-runc-v2", "ctr"),
             variables=(f"{_CONTAINERD}/version.Version={{version}}",),
         ),
         Part("coredns", "github.com/coredns/coredns", {"coredns": "github.com/coredns/coredns"}),

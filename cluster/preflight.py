@@ -77,9 +77,8 @@ def problems(facts: Facts, layout: Layout, *, building: bool) -> list[str]:
         found.append(f"missing Debian packages: apt-get install {' '.join(packages)}")
     needed = BUILD_BYTES if building else RUN_BYTES
     if facts.free_bytes < needed:
-        found.append(
-            f"{_gib(facts.free_bytes)} GiB free below {layout.cache}; {_gib(needed)} needed"
-        )
+        free, place = _gib(facts.free_bytes), layout.cache
+        found.append(f"{free} GiB free below {place}; {_gib(needed)} needed")
     if facts.memory_bytes < MEMORY_BYTES:
         found.append(f"{_gib(facts.memory_bytes)} GiB of memory; {_gib(MEMORY_BYTES)} needed")
     if not facts.cgroups:

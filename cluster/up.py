@@ -35,7 +35,7 @@ def up(layout: Layout, gpus: int = 0) -> None:
         machine.destroy(layout)
         with step("make the machine, keys and configuration"):
             write_files(layout)
-            machine.make_cgroups()
+            machine.make_cgroups(layout)
             pid = machine.create(layout)
         _start(layout, pid, archive)
     if gpus:

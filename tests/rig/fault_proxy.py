@@ -133,9 +133,9 @@ class FaultProxy:
 
 
 @contextmanager
-def running_proxy(upstream: str) -> Iterator[FaultProxy]:
-    """A proxy on a free loopback port, in front of `upstream` (host:port, plain http)."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
+def running_proxy(upstream: str, port: int = 0) -> Iterator[FaultProxy]:
+    """A proxy on this loopback port (0: a free one), before `upstream` (host:port, plain http)."""
+    server = ThreadingHTTPServer(("127.0.0.1", port), BaseHTTPRequestHandler)
     server.daemon_threads = True
     proxy = FaultProxy(f"127.0.0.1:{server.server_port}", upstream)
     server.RequestHandlerClass = _handler(proxy)

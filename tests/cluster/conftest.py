@@ -1,0 +1,3 @@
+from rig.kube import kube, machine, namespace, pytest_collection_modifyitems
+
+__all__ = ["kube", "machine", "namespace", "pytest_collection_modifyitems"]

@@ -1,0 +1,209 @@
+"""The fixtures of every suite that needs a cluster: import what you use into a conftest.py.
+
+    from rig.kube import kube, machine, namespace  # noqa: F401
+
+`kube` is any cluster: the one of `python -m cluster`, started here and stopped at the end unless
+it ran before, or the one of TUNERY_KUBECONFIG=FILE@CONTEXT. `machine` is our own one with what
+only it can do (faults, the registry beside it): tests that use it are left out for another.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster import images, up
+from cluster import machine as namespaces
+from cluster.build import program
+from cluster.layout import Layout, default
+from cluster.lock import locked
+
+SETTING = "TUNERY_KUBECONFIG"
+BUSYBOX = "localhost/tunery/busybox:1"
+RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Our own cluster: its folders and the host pid of its process 1."""
+
+    layout: Layout
+    pid: int
+
+    def run(self, *argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a command inside: its network, its names, its processes."""
+        return subprocess.run(
+            namespaces.inside(self.pid, argv), capture_output=True, text=True, check=check
+        )
+
+
+@dataclass(frozen=True)
+class Kube:
+    """kubectl with a cluster and a namespace."""
+
+    command: Sequence[str]
+    namespace: str = "default"
+
+    def __call__(self, *argv: str, stdin: str | None = None) -> str:
+        """Standard output of kubectl; AssertionError with what it said when it fails."""
+        done = self.attempt(*argv, stdin=stdin)
+        assert done.returncode == 0, f"kubectl {' '.join(argv)}: {done.stderr.strip()}"
+        return done.stdout
+
+    def attempt(self, *argv: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+        """The finished kubectl, whatever became of it."""
+        scope = [] if any(a in argv for a in ("-n", "--raw")) else ["-n", self.namespace]
+        return subprocess.run(
+            [*self.command, "--request-timeout=30s", *argv, *scope]
+            if "--" not in argv
+            else [*self.command, "--request-timeout=30s", *scope, *argv],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    def apply(self, *objects: Mapping[str, Any]) -> None:
+        items = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
+        self("apply", "-f", "-", stdin=json.dumps(items))
+
+    def get(self, kind: str, name: str) -> Object:
+        found: Object = json.loads(self("get", kind, name, "-o", "json"))
+        return found
+
+    def wait(self, what: str, *conditions: str, timeout_s: int = 60) -> None:
+        """Wait for `kubectl wait --for` conditions, such as `condition=Ready`, in turn."""
+        for condition in conditions:
+            self("wait", f"--for={condition}", what, f"--timeout={timeout_s}s")
+
+    def within(self, namespace: str) -> Kube:
+        return Kube(self.command, namespace)
+
+
+@dataclass(frozen=True)
+class Outside:
+    """A cluster that somebody else keeps, as named in the setting."""
+
+    file: Path
+    context: str
+
+
+def outside(setting: str) -> Outside:
+    """Read FILE@CONTEXT. Raises pytest.UsageError unless it names a context that is in FILE."""
+    file, _, context = setting.rpartition("@")
+    if not file:
+        raise pytest.UsageError(
+            f"{SETTING}={setting}: name the context too, as FILE@CONTEXT, so that no test ever "
+            "touches a cluster by mistake"
+        )
+    if not Path(file).is_file():
+        raise pytest.UsageError(f"{SETTING}: {file} is not a file")
+    import yaml
+
+    contexts = [c["name"] for c in yaml.safe_load(Path(file).read_text()).get("contexts", [])]
+    if context not in contexts:
+        raise pytest.UsageError(f"{SETTING}: {file} has no context {context!r}; it has {contexts}")
+    return Outside(Path(file), context)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With another cluster, leave out what needs our own machine, and say so."""
+    setting = os.environ.get(SETTING)
+    if not setting:
+        return
+    outside(setting)
+    ours = [item for item in items if "machine" in getattr(item, "fixturenames", ())]
+    if ours:
+        config.hook.pytest_deselected(items=ours)
+        items[:] = [item for item in items if item not in ours]
+
+
+@pytest.fixture(scope="session")
+def machine() -> Iterator[Machine]:
+    """Our own cluster, with one fake GPU."""
+    layout = default()
+    ran_before = namespaces.find(layout) is not None
+    with locked(layout):
+        up.up(layout, gpus=1)
+    pid = namespaces.find(layout)
+    assert pid is not None
+    yield Machine(layout, pid)
+    if not ran_before:
+        with locked(layout):
+            up.down(layout)
+
+
+@pytest.fixture(scope="session")
+def kube(request: pytest.FixtureRequest) -> Kube:
+    """kubectl on the cluster of the setting, else on our own."""
+    setting = os.environ.get(SETTING)
+    if setting:
+        other = outside(setting)
+        return Kube(["kubectl", f"--kubeconfig={other.file}", f"--context={other.context}"])
+    own: Machine = request.getfixturevalue("machine")
+    kubectl = [program(own.layout, "kubectl"), f"--kubeconfig={own.layout.kubeconfig}"]
+    return Kube(namespaces.inside(own.pid, kubectl))
+
+
+@pytest.fixture
+def namespace(kube: Kube) -> Iterator[Kube]:
+    """A namespace of its own for one test, held to Pod Security "restricted"."""
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    kube.apply(
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": RESTRICTED}}
+    )
+    # A pod made before its namespace's account is refused.
+    kube.within(name).wait("serviceaccount/default", "create")
+    yield kube.within(name)
+    kube("delete", "namespace", name, "--wait=false")
+
+
+def pod(name: str, *argv: str, **spec: Any) -> Object:
+    """A pod that meets "restricted" and runs `argv` in busybox; `spec` is added to its spec."""
+    container: Object = {
+        "name": "main",
+        "image": BUSYBOX,
+        "command": list(argv) or ["sleep", "infinity"],
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "resources": {"limits": {"cpu": "200m", "memory": "64Mi"}},
+        **spec.pop("container", {}),
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "labels": {"app": name}},
+        "spec": {
+            "restartPolicy": "Never",
+            "automountServiceAccountToken": False,
+            "terminationGracePeriodSeconds": 1,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": 10001,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [container],
+            **spec,
+        },
+    }
+
+
+def volume_image(own: Machine, folder: Path, reference: str) -> None:
+    """Build an image that holds only the files of `folder` and push it as `reference`."""
+    recipe = folder.parent / f"{folder.name}.Containerfile"
+    recipe.write_text("FROM scratch\nCOPY . /\n")
+    name = f"localhost/{uuid.uuid4().hex[:8]}"
+    images.build(own.layout, recipe, folder, name)
+    images.push(own.layout, own.pid, name, reference)
