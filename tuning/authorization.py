@@ -153,7 +153,7 @@ def _token(answer: requests.Response, reference: Reference, login: Login | None)
         body = answer.json()
         value = body.get("token") or body.get("access_token")
         lifetime_s = float(body.get("expires_in") or _LIFETIME_S)
-    except (ValueError, AttributeError, TypeError):
+    except (ValueError, AttributeError, TypeError, RecursionError):
         value = None
     if answer.status_code != 200 or not isinstance(value, str) or not value.isascii():
         what = f"the token service of {reference.registry} answered {answer.status_code}"

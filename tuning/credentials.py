@@ -95,7 +95,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise Failure(Kind.NO_ACCESS, sentence) from error
     try:
         found = json.loads(content.decode("utf-8-sig"))
-    except ValueError:
+    except (ValueError, RecursionError):
         # The error's text would quote the secret.
         found = None
     if isinstance(found, dict) and "auths" not in found and _is_dockercfg(found):

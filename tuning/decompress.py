@@ -124,7 +124,8 @@ def _unzstd(blocks: Iterator[bytes]) -> Iterator[bytes]:
     import pyarrow
 
     try:
-        with pyarrow.CompressedInputStream(pyarrow.PythonFile(_File(blocks)), "zstd") as stream:
+        file = pyarrow.PythonFile(_File(blocks), mode="r")
+        with pyarrow.CompressedInputStream(file, "zstd") as stream:
             while block := stream.read(_STEP_BYTES):
                 yield block
     except OSError as error:

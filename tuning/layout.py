@@ -166,7 +166,7 @@ def _entries(folder: Path) -> list[Descriptor] | None:
             Descriptor(str(e["mediaType"]), _checked_digest(e["digest"]), int(e["size"]))
             for e in index["manifests"]
         ]
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return None
 
 

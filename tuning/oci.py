@@ -105,7 +105,7 @@ def canonical_adapter_config(text: bytes, base_model: str = "") -> bytes:
     """
     try:
         config = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Failure(Kind.BAD_DATA, f"{CONFIG_FILE} is not JSON: {error}") from error
     if not isinstance(config, dict) or "peft_type" not in config:
         raise Failure(Kind.BAD_DATA, f"{CONFIG_FILE} is not a PEFT adapter's (no peft_type)")
@@ -141,7 +141,7 @@ def _check_safetensors(file: Path) -> None:
     try:
         tensors = json.loads(header)
         ends = [t["data_offsets"][1] for name, t in tensors.items() if name != "__metadata__"]
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError):
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         ends = []
     if not ends or 8 + length + max(ends) != file.stat().st_size:
         what = f"{WEIGHTS_FILE} is not a whole safetensors file"

@@ -107,7 +107,7 @@ def _of_record(record: Record) -> dict[str, Any]:
 def _json_object(file: Path) -> dict[str, Any]:
     try:
         found = json.loads(file.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -34,7 +34,7 @@ def said(answer: requests.Response) -> str:
         body = answer.json() if len(answer.content) <= _LONGEST_BODY else {}
         first = body["errors"][0]
         text = f"{first.get('code', '')}: {first.get('message', '')}".strip(": ")
-    except (ValueError, LookupError, TypeError, AttributeError):
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         if answer.headers.get("Content-Type", "").startswith("text/plain"):
             text = answer.text[:_LONGEST_TEXT].strip()
     shown = printable(" ".join(text.split()))[:_LONGEST_TEXT]

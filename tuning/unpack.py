@@ -31,6 +31,7 @@ _EXTENSIONS = (
     tarfile.GNUTYPE_LONGNAME,
     tarfile.GNUTYPE_LONGLINK,
 )
+_KNOWN = (*tarfile.SUPPORTED_TYPES, *_EXTENSIONS)
 _REGULAR = (tarfile.REGTYPE, tarfile.AREGTYPE)
 _SETUID_SETGID = 0o6000
 
@@ -189,7 +190,7 @@ def _header(reader: Reader) -> tarfile.TarInfo | None:
         header = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
     except tarfile.HeaderError as error:
         raise Failure(Kind.BAD_DATA, f"a layer is not a tar ({error}); push it again") from error
-    if header.size < 0 or header.type not in tarfile.SUPPORTED_TYPES:
+    if header.size < 0 or header.type not in _KNOWN:
         raise _refused(header.name, "has a negative size or an unknown type")
     return header
 
