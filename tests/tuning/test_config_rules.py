@@ -11,13 +11,7 @@ import yaml
 from presets.problem import errors
 from tuning.config import Method, parse
 
-T, L, D, M, Q = (
-    "TrainingArguments",
-    "LoraConfig",
-    "DatasetConfig",
-    "ModelConfig",
-    "QuantizationConfig",
-)
+T, L, D, Q = "TrainingArguments", "LoraConfig", "DatasetConfig", "QuantizationConfig"
 SENTENCES = Path(__file__).with_name("config_sentences.yaml")
 
 
