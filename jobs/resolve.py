@@ -66,6 +66,9 @@ def resolve(workspace: Workspace, context: Context, site: Site) -> Resolution:
     config, problems = parse(_config_text(workspace, context), method)
     if config is None:
         return Resolution(None, None, problems)
+    if preset.lora_targets and config.sources.get("lora.target_modules") != "user":
+        targets = {"target_modules": list(preset.lora_targets)}
+        config = config.with_values("lora", targets, "preset")
     gpu = site.gpu or context.catalog.gpu(workspace.resource.instance_type or "")
     fitted, chosen, more = _fit(config, preset, gpu, context, site)
     problems += more
@@ -137,7 +140,6 @@ def _run(
             path=site.model_path,
             gated=preset.gated,
             licence=preset.licence,
-            lora_targets=preset.lora_targets,
         ),
         config=config,
         data=_data(tuning, config, context, site),

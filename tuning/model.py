@@ -95,7 +95,7 @@ def add_adapter(model: Any, run: Run, seed: int) -> PeftModel:
     Raises Failure (BAD_CONFIG) when an option is refused by PEFT or a target names no layer.
     """
     try:
-        config = LoraConfig(**lora_options(run.config.lora, run.model.lora_targets))
+        config = LoraConfig(**lora_options(run.config.lora))
         _check_targets(model, config.target_modules)
         set_seed(seed)
         adapted = get_peft_model(model, config)
@@ -106,9 +106,9 @@ def add_adapter(model: Any, run: Run, seed: int) -> PeftModel:
     return adapted
 
 
-def lora_options(options: Mapping[str, Any], preset_targets: Iterable[str]) -> dict[str, Any]:
-    """Keyword arguments of LoraConfig: the user's target modules, else the preset's, else all."""
-    targets = options.get("target_modules") or sorted(preset_targets) or ALL_LINEAR
+def lora_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Keyword arguments of LoraConfig; all linear layers unless something else is said."""
+    targets = options.get("target_modules") or ALL_LINEAR
     return {**options, "target_modules": targets, "task_type": "CAUSAL_LM"}
 
 

@@ -36,8 +36,6 @@ class BaseModelSource(Part):
     gated: bool = False
     licence: str | None = None
     """SPDX expression, for the image's labels."""
-    lora_targets: tuple[str, ...] = ()
-    """From the preset; empty means all linear layers."""
 
 
 class DataSource(Part):
@@ -165,6 +163,9 @@ class Run(Part):
         core = self.model_dump(mode="json", include={"version", "method", "model", "config"})
         for name in ("path", "gated", "licence"):
             core["model"].pop(name)
+        # Where a value came from and the volume's folder change no weight.
+        for name in ("sources", "output_dir"):
+            core["config"].pop(name)
         return hashlib.sha256(canonical(core)).hexdigest()
 
 
