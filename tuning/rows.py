@@ -8,12 +8,17 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
+from presets.problem import printable
 from tuning.run import canonical
 
 MAX_VALUE_BYTES = 16 * 1024 * 1024
 """Largest single value (a cell, a line) that is taken: about four million tokens of text."""
+
+MAX_ROW_BYTES = 2 * MAX_VALUE_BYTES
+_EXCERPT = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,3 +97,29 @@ def from_json(line: bytes | str) -> Row:
     if "completion" in value:
         return Pair(value["prompt"], value["completion"])
     return Text(value["text"])
+
+
+def excerpt(value: object) -> str:
+    """A bad row as shown to people: its beginning, on one line, harmless."""
+    if not isinstance(value, str):
+        value = repr(_shortened(value))
+    text = printable(value[: 4 * _EXCERPT])
+    return text if len(text) <= _EXCERPT else text[: _EXCERPT - 1] + "…"
+
+
+def _shortened(value: object, depth: int = 0) -> object:
+    """Only what an excerpt can show: rows may be huge, deep, or hold what repr refuses."""
+    if isinstance(value, str):
+        return value[:_EXCERPT]
+    if isinstance(value, bytes):
+        return value[:16]
+    if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 256:
+        return "a huge number"
+    if depth > 4:
+        return "…"
+    if isinstance(value, Mapping):
+        first = islice(value.items(), 6)
+        return {str(_shortened(k)): _shortened(v, depth + 1) for k, v in first}
+    if isinstance(value, (list, tuple)):
+        return [_shortened(v, depth + 1) for v in value[:4]]
+    return value
