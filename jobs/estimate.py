@@ -86,31 +86,35 @@ class Estimate:
 class _Kept:
     """Bytes per token that one block keeps for its backward pass, adapters aside, in 16 bits.
 
-    Per unit of hidden size, query width, key width and MLP width; `scores` per head and token
-    attended to, where no fused attention kernel is used. Counted with saved-tensor hooks on real
-    blocks (transformers 5.24, autocast); tests/jobs/test_saved_tensors.py counts again.
+    Per unit of hidden size, query width, key width and MLP width. Keys and values count at query
+    width: under the mask of a packed or padded batch transformers repeats them for every head.
+    Counted with saved-tensor hooks on real blocks (transformers 5.24, autocast);
+    tests/jobs/test_saved_tensors.py counts again.
     """
 
     hidden: float = 8
-    queries: float = 4
-    keys: float = 4
+    queries: float = 8
+    keys: float = 0
     ffn: float = 6
+    ungrouped: float = 0
+    """More per query width where every head has keys of its own."""
     scores: float = 0
+    """Per head and token attended to, where no fused attention kernel is used."""
 
 
-# Differences: norms on queries and keys (qwen3, gemma3, olmo2), norms after each half (gemma),
+# Differences: norms on queries and keys (qwen3, gemma3, olmo), norms after each half (gemma),
 # capped scores that rule out fused attention (gemma2), a fused projection that is kept whole
-# (phi3), no gate in the MLP (phi, falcon).
+# (phi3), no gate in the MLP (phi, falcon), one shared key head (falcon).
 _KEPT = {
-    "qwen3": _Kept(queries=8, keys=8),
-    "qwen3_moe": _Kept(queries=8, keys=8),
-    "olmo2": _Kept(queries=8, keys=8),
-    "olmo3": _Kept(queries=9, keys=8),
-    "gemma3_text": _Kept(hidden=16, queries=8, keys=8),
-    "gemma2": _Kept(hidden=16, queries=6, keys=0, scores=8),
-    "phi3": _Kept(queries=6, keys=6),
-    "phi": _Kept(hidden=3, queries=3, ffn=8),
-    "falcon": _Kept(hidden=3, queries=3, ffn=2.25),
+    "qwen3": _Kept(queries=12, keys=4),
+    "qwen3_moe": _Kept(queries=12, keys=4),
+    "olmo2": _Kept(queries=12, keys=4),
+    "olmo3": _Kept(queries=13, keys=4),
+    "gemma3_text": _Kept(hidden=16, queries=12, keys=4),
+    "gemma2": _Kept(hidden=16, queries=6, scores=8),
+    "phi3": _Kept(ungrouped=4),
+    "phi": _Kept(hidden=3, queries=7, ffn=8),
+    "falcon": _Kept(hidden=3, queries=3, keys=4, ffn=2.25),
 }
 
 
@@ -169,6 +173,7 @@ def _block_bytes_per_token(a: Architecture, work: Work) -> float:
     base = (
         kept.hidden * a.hidden
         + kept.queries * queries
+        + (kept.ungrouped * queries if a.heads == a.kv_heads else 0)
         + kept.keys * a.kv_width
         # Which experts a token visits is not in these numbers; four is the most among known models.
         + kept.ffn * a.ffn * min(experts, 4)
@@ -205,9 +210,15 @@ def _reads(name: str) -> str:
 
 
 def head_bytes(a: Architecture, work: Work) -> float:
-    """The output head's tile of logits, and the gradient of the last hidden state in float32."""
+    """What the output head adds at the peak: its tile of logits, the last hidden state's gradient.
+
+    With checkpointing no block's inside is kept while the head works, so only the excess counts.
+    """
     tile = min(work.tokens, _HEAD_TOKENS) * _HEAD_VOCAB * work.width
-    return tile + work.tokens * a.hidden * (4 + work.width)
+    head = tile + work.tokens * a.hidden * (4 + work.width)
+    if work.checkpointing:
+        return max(0.0, head - work.tokens * _block_bytes_per_token(a, work))
+    return head
 
 
 def buffer_bytes(a: Architecture, work: Work) -> float:

@@ -60,9 +60,10 @@ def _block_linears(model: PreTrainedModel) -> dict[str, torch.nn.Linear]:
 
 def _parameters(model: PreTrainedModel, a: Architecture) -> int:
     """Of the whole model: the two blocks that were built, counted `layers` times."""
-    blocks = sum(p.numel() for n, p in model.named_parameters() if ".0." in n)
-    rest = sum(p.numel() for n, p in model.named_parameters() if ".0." not in n and ".1." not in n)
-    return a.layers * blocks + rest
+    sizes = {name: int(p.numel()) for name, p in model.named_parameters()}
+    block = sum(size for name, size in sizes.items() if ".0." in name)
+    rest = sum(size for name, size in sizes.items() if ".0." not in name and ".1." not in name)
+    return a.layers * block + rest
 
 
 def _name(value: Preset | Architecture) -> str:
