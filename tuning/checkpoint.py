@@ -29,6 +29,7 @@ WEIGHTS = "adapter_model.safetensors"
 KEEP = 2
 _NEEDED = ("adapter_config.json", WEIGHTS, "optimizer.pt", "scheduler.pt", STATE)
 _OPTIONAL = re.compile(r"scaler\.pt|rng_state(_\d+)?\.pth")
+_NO_SETTING = ("config.sources", "config.output_dir", "model.path", "model.gated", "model.licence")
 _NAME = re.compile(r"checkpoint-(\d{1,12})")
 
 
@@ -197,13 +198,13 @@ def changes(before: Facts, now: Facts) -> list[str]:
 
 
 def _flat(value: Any, path: str = "") -> dict[str, Any]:
-    """{"config": {"lora": {"r": 8}}} → {"config.lora.r": 8}; the noted sources are no setting."""
+    """{"config": {"lora": {"r": 8}}} → {"config.lora.r": 8}, without what shapes no weight."""
     if not isinstance(value, dict):
         return {path: value}
     flat: dict[str, Any] = {}
     for key, inner in value.items():
         flat |= _flat(inner, f"{path}.{key}" if path else key)
-    return {k: v for k, v in flat.items() if not k.startswith(("config.sources", "model.path"))}
+    return {k: v for k, v in flat.items() if not k.startswith(_NO_SETTING)}
 
 
 def _seal_of(folder: Path) -> Seal:
