@@ -20,8 +20,8 @@ from presets.problem import printable, shown
 from tuning.failure import Failure, Kind
 from tuning.rows import MAX_ROW_BYTES, Bad, BadRaw, Raw
 
-Choose = Callable[[Sequence[str]], Sequence[str]]
-"""Column names of a file → those that are read. May raise Failure."""
+Choose = Callable[[Sequence[str]], Sequence[str] | Bad]
+"""Column names of a file → those that are read, or why no row of it can be used."""
 
 _BATCH_BYTES = 16 * 1024 * 1024
 _BATCH_ROWS = 1024
@@ -186,7 +186,10 @@ def _chosen(names: Sequence[str], file: str, choose: Choose) -> list[str]:
     twice = next((n for n in names if names.count(n) > 1), None)
     if twice is not None:
         raise Failure(Kind.BAD_DATA, f"{file}: there are two columns {shown(twice)}; rename one")
-    return list(choose(names))
+    chosen = choose(names)
+    if isinstance(chosen, Bad):
+        raise Failure(Kind.BAD_DATA, f"{file}: {chosen.reason}")
+    return list(chosen)
 
 
 def _is_stringlike(kind: Any) -> bool:

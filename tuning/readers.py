@@ -12,13 +12,15 @@ from tuning.config import DatasetSection
 from tuning.failure import Failure, Kind
 from tuning.fetch import Fetched
 from tuning.formats import Format
-from tuning.rows import BadRaw, Raw
+from tuning.rows import Bad, BadRaw, Raw
+
+Choose = Callable[[Sequence[str]], Sequence[str] | Bad]
 
 
 def read_rows(
     files: Iterable[Fetched],
     dataset: DatasetSection,
-    choose: Callable[[Sequence[str]], Sequence[str]] = lambda names: names,
+    choose: Choose = lambda names: names,
 ) -> Iterator[Raw | BadRaw]:
     """Every row of every file, in order; what cannot be read as BadRaw with its number.
 
@@ -29,9 +31,7 @@ def read_rows(
         yield from _read(file, dataset.dataset_extension, choose)
 
 
-def _read(
-    file: Fetched, extension: str | None, choose: Callable[[Sequence[str]], Sequence[str]]
-) -> Iterator[Raw | BadRaw]:
+def _read(file: Fetched, extension: str | None, choose: Choose) -> Iterator[Raw | BadRaw]:
     name = file.path.name
     try:
         with file.path.open("rb") as opened:

@@ -47,6 +47,10 @@ class Shape:
     adds: str = ""
     """A column whose text, when there is any, is put under the question."""
 
+    def reads(self) -> frozenset[str]:
+        """The columns that count; a reader may leave out all others."""
+        return frozenset({self.asks, self.answers, self.adds, "tools", "history", *_SYSTEM})
+
 
 _SYSTEM = ("system", "system_prompt")
 _CHATS = ("messages", "conversations", "conversation")

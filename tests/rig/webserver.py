@@ -73,7 +73,13 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     web: WebServer
 
+    def do_HEAD(self) -> None:
+        self._answer(with_body=False)
+
     def do_GET(self) -> None:
+        self._answer(with_body=True)
+
+    def _answer(self, with_body: bool) -> None:
         reply = self.web.take(self.path)
         status, body, extra = _ranged(
             reply, self.headers.get("Range"), self.headers.get("If-Range")
@@ -89,8 +95,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif reply.length:
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        time.sleep(reply.silent_s)
-        self._send(body, reply)
+        if with_body:
+            time.sleep(reply.silent_s)
+            self._send(body, reply)
 
     def _send(self, body: bytes, reply: Reply) -> None:
         sent = body if reply.cut_after is None else body[: reply.cut_after]
