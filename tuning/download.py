@@ -19,7 +19,7 @@ from tuning.retry import Transient, patiently
 from tuning.transport import Transport
 from tuning.upload import OnBytes
 
-_BLOCK_BYTES = 512 * 1024
+_BLOCK_BYTES = 256 * 1024
 _MOST_BREAKS = 20
 
 

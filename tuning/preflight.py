@@ -16,10 +16,10 @@ from tuning.credentials import Credentials
 from tuning.failure import Failure
 from tuning.reference import Reference
 from tuning.registry import Registry, tag_taken
-from tuning.retry import Patience, Transient, patiently
+from tuning.retry import Transient, patiently
 from tuning.upload import start_upload
 
-_QUICK = {"connect_s": 5, "read_s": 15, "patience": Patience(deadline_s=20)}
+_CONNECT_S, _READ_S, _DEADLINE_S = 5, 15, 8
 """A user is waiting: less patience than a push has."""
 
 
@@ -46,7 +46,7 @@ def check_push(
     Without `overwrite`, a tag with another digest than `expected_digest` is a failure now rather
     than after training.
     """
-    quick = dataclasses.replace(options or Options(), **_QUICK)  # type: ignore[arg-type]  # mixed
+    quick = _hurried(options or Options())
     registry = Registry(credentials, quick)
     transport = registry.transport
 
@@ -62,3 +62,13 @@ def check_push(
         raise tag_taken(reference, str(existing))
     login = credentials.for_(reference)
     return Access(reference, login.user if login else "", existing)
+
+
+def _hurried(options: Options) -> Options:
+    deadline_s = min(_DEADLINE_S, options.patience.deadline_s)
+    return dataclasses.replace(
+        options,
+        connect_s=min(_CONNECT_S, options.connect_s),
+        read_s=min(_READ_S, options.read_s),
+        patience=dataclasses.replace(options.patience, deadline_s=deadline_s),
+    )

@@ -7,6 +7,7 @@ why). Deleting is not offered: oras' delete_tag deletes the manifest under all i
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import re
@@ -29,13 +30,14 @@ from tuning.failure import Failure, Kind
 from tuning.manifest import ACCEPT, Manifest
 from tuning.oci import MANIFEST_TYPE, Image
 from tuning.reference import Reference
-from tuning.retry import Patience, Transient, patiently
+from tuning.retry import Transient, patiently
 from tuning.transport import Transport
 from tuning.upload import OnBytes, expect, upload_all
 
 _TAG_REFUSED = frozenset({400, 403, 405, 409, 412})
 """What registries answer for a tag that must not move (ECR, Docker Hub, ACR, Harbor …)."""
-_WRONG_BYTES_PATIENCE = Patience(deadline_s=10)
+_WRONG_BYTES_S = 10
+"""A blob that was stored wrong stays wrong: not much patience for that."""
 _REPOSITORY = re.compile(r"https?://([^/]+)/v2/(.+?)/(?:blobs|manifests|tags)/")
 
 
@@ -78,6 +80,8 @@ class Registry(oras.provider.Registry):  # type: ignore[misc]  # oras has no typ
         super().__init__()
         options = options or Options()
         self.transport = Transport(self.session, credentials or Credentials(), options)
+        deadline_s = min(_WRONG_BYTES_S, options.patience.deadline_s)
+        self._wrong_bytes = dataclasses.replace(options.patience, deadline_s=deadline_s)
 
     def push(
         self,
@@ -126,7 +130,7 @@ class Registry(oras.provider.Registry):  # type: ignore[misc]  # oras has no typ
             unpack.unpack_image(found, stream.blocks, target_dir, wanted)
             return found
 
-        return patiently(attempt, _WRONG_BYTES_PATIENCE)
+        return patiently(attempt, self._wrong_bytes)
 
     def inspect(self, reference: Reference) -> Inspection:
         """What an image says of itself; downloads a few kilobytes. Raises Failure."""
@@ -139,7 +143,7 @@ class Registry(oras.provider.Registry):  # type: ignore[misc]  # oras has no typ
             config = b"".join(stream.blocks(found.config))
             return Inspection(reference.at(found.digest), found, manifests.labels(config))
 
-        return patiently(attempt, _WRONG_BYTES_PATIENCE)
+        return patiently(attempt, self._wrong_bytes)
 
     def resolve(self, reference: Reference) -> str:
         """The digest that the reference has now. Raises Failure (BAD_CONFIG) if there is none."""
