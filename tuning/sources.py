@@ -47,10 +47,11 @@ def gather(
     if source.kind == "dataset":
         name = source.dataset or ""
         return download(name, dataset, data_dir, token=token, progress=progress)
-    data_dir.mkdir(parents=True, exist_ok=True)
-    pull_image(source.image or "", data_dir)
-    inner = data_dir / "data"
-    return _from_folder(inner if inner.is_dir() else data_dir, dataset)
+    unpacked = data_dir / "image"
+    unpacked.mkdir(parents=True, exist_ok=True)
+    pull_image(source.image or "", unpacked)
+    inner = unpacked / "data"
+    return _from_folder(inner if inner.is_dir() else unpacked, dataset)
 
 
 def data_files(folder: Path, dataset: DatasetSection) -> list[Path]:
