@@ -212,17 +212,22 @@ def _reads(name: str) -> str:
 def head_bytes(a: Architecture, work: Work) -> float:
     """What the output head adds at the peak: its tile of logits, the last hidden state's gradient.
 
-    With checkpointing no block's inside is kept while the head works, so only the excess counts.
+    It is done before the backward pass unpacks a layer or, with checkpointing, computes a block
+    again. So only what it needs beyond those counts.
     """
     tile = min(work.tokens, _HEAD_TOKENS) * _HEAD_VOCAB * work.width
     head = tile + work.tokens * a.hidden * (4 + work.width)
+    later = _unpacked_bytes(a, work)
     if work.checkpointing:
-        return max(0.0, head - work.tokens * _block_bytes_per_token(a, work))
-    return head
+        later += work.tokens * _block_bytes_per_token(a, work)
+    return max(0.0, head - later)
 
 
 def buffer_bytes(a: Architecture, work: Work) -> float:
     """The largest layer unpacked to 16 bits, and the mask of a packed batch."""
+    return _unpacked_bytes(a, work) + (work.tokens**2 if work.packed else 0)
+
+
+def _unpacked_bytes(a: Architecture, work: Work) -> int:
     largest = max((layer.parameters for layer in a.linears()), default=0)
-    unpacked = largest * work.width if work.weight_bits in (4, 8) else 0
-    return unpacked + (work.tokens**2 if work.packed else 0)
+    return largest * work.width if work.weight_bits in (4, 8) else 0
