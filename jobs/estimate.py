@@ -228,6 +228,6 @@ def buffer_bytes(a: Architecture, work: Work) -> float:
     return _unpacked_bytes(a, work) + (work.tokens**2 if work.packed else 0)
 
 
-def _unpacked_bytes(a: Architecture, work: Work) -> int:
+def _unpacked_bytes(a: Architecture, work: Work) -> float:
     largest = max((layer.parameters for layer in a.linears()), default=0)
     return largest * work.width if work.weight_bits in (4, 8) else 0
