@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from tuning import formats, textrows
+from tuning import csvrows, formats, jsonrows
 from tuning.config import DatasetSection
 from tuning.failure import Failure, Kind
 from tuning.fetch import Fetched
@@ -43,11 +43,11 @@ def _read(file: Fetched, extension: str | None, choose: Choose) -> Iterator[Raw 
         raise Failure(Kind.BAD_DATA, f"{name} is {problem}")
     match formats.of(name, head, extension):
         case Format.JSONL:
-            return textrows.jsonl(file.path, name)
+            return jsonrows.jsonl(file.path, name)
         case Format.JSON:
-            return textrows.json_file(file.path, name)
+            return jsonrows.json_file(file.path, name)
         case Format.CSV:
-            return textrows.csv_file(file.path, name)
+            return csvrows.csv_file(file.path, name)
         case None:
             known = ", ".join(formats.SUFFIXES)
             what = f"what kind of file {name} is cannot be told; give it one of the suffixes"

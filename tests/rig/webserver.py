@@ -138,14 +138,16 @@ def _ranged(
 
 @contextmanager
 def running_webserver(tls: ServerFiles | None = None) -> Iterator[WebServer]:
-    handler = type("Handler", (_Handler,), {})
-    server = _Server(("127.0.0.1", 0), handler)
+    class Handler(_Handler):
+        pass
+
+    server = _Server(("127.0.0.1", 0), Handler)
     if tls:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(tls.certificate, tls.key)
         server.socket = context.wrap_socket(server.socket, server_side=True)
     web = WebServer("https" if tls else "http", server.server_address[1])
-    handler.web = web
+    Handler.web = web
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:

@@ -123,7 +123,7 @@ def test_order_depends_on_the_seed_alone() -> None:
 
 
 def test_a_few_bad_rows_are_dropped_and_told(tmp_path: Path) -> None:
-    rows = [*QA, {"question": "x", "answer": None}]
+    rows: list[dict[str, Any]] = [*QA, {"question": "x", "answer": None}]
     found = prepared(run_of(tmp_path), jsonl(tmp_path / "a.jsonl", rows))
     assert (found.rows, found.kept, found.dropped) == (201, 200, 1)
     (reason,) = found.reasons
@@ -141,7 +141,11 @@ def failure(run: Run, *files: Fetched) -> str:
 
 
 def test_too_many_bad_rows_are_refused_with_the_first_of_them(tmp_path: Path) -> None:
-    rows = [*QA, *({"question": "x", "answer": None} for _ in range(5)), {"nothing": 1}]
+    rows: list[dict[str, Any]] = [
+        *QA,
+        *({"question": "x", "answer": None} for _ in range(5)),
+        {"nothing": 1},
+    ]
     sentence = failure(run_of(tmp_path), jsonl(tmp_path / "a.jsonl", rows))
     assert "6 of 206 rows cannot be used" in sentence
     assert "a.jsonl row 201 (answer), a.jsonl row 202 (answer)" in sentence
@@ -188,7 +192,10 @@ def test_hopeless_data_is_not_read_to_its_end(tmp_path: Path) -> None:
 
 
 def test_rows_that_are_only_too_long_are_dropped_with_a_warning(tmp_path: Path) -> None:
-    rows = [*QA, *({"question": "why " * 200, "answer": "so"} for _ in range(20))]
+    rows: list[dict[str, Any]] = [
+        *QA,
+        *({"question": "why " * 200, "answer": "so"} for _ in range(20)),
+    ]
     found = prepared(run_of(tmp_path), jsonl(tmp_path / "a.jsonl", rows))
     assert found.dropped == 20 and not found.reasons[0].bad
     assert any("20 rows are left out" in w and "max_length (128)" in w for w in found.warnings)
@@ -200,7 +207,7 @@ def test_only_rows_that_are_too_long_are_refused_with_the_setting(tmp_path: Path
 
 
 def test_cut_examples_are_counted_and_told(tmp_path: Path) -> None:
-    rows = [{"question": "why", "answer": "so " * 200}, *QA[:9]]
+    rows: list[dict[str, Any]] = [{"question": "why", "answer": "so " * 200}, *QA[:9]]
     found = prepared(run_of(tmp_path), jsonl(tmp_path / "a.jsonl", rows))
     assert found.truncated_examples == 1 and found.lengths.max == 128 + found.truncated_tokens
     assert any("1 of 10 examples are longer" in w for w in found.warnings)
@@ -286,7 +293,7 @@ print(report.model_dump_json(), run.places.rows_file.read_text())
 
 
 def test_two_processes_write_the_same_bytes(tmp_path: Path) -> None:
-    rows = [*QA, {"tools": [{"b": 1, "a": {"y": 1, "x": 2}}], "messages": [
+    rows: list[dict[str, Any]] = [*QA, {"tools": [{"b": 1, "a": {"y": 1, "x": 2}}], "messages": [
         {"role": "user", "content": "a"}, {"content": "b", "role": "assistant"}]}]  # fmt: skip
     jsonl(tmp_path / "a.jsonl", rows)
     said = [

@@ -257,8 +257,8 @@ def write_in_child(path: Path, table: str, **options: object) -> Path:
     return path
 
 
-def test_a_small_parquet_that_unpacks_to_a_gigabyte_is_refused_unread(tmp_path: Path) -> None:
-    table = "pa.table({'text': pa.array(['a' * 2**20] * 600)})"
+def test_a_small_parquet_that_unpacks_enormously_is_refused_unread(tmp_path: Path) -> None:
+    table = "pa.table({'text': pa.array(['a' * 2**20] * 300)})"
     path = write_in_child(tmp_path / "a.parquet", table, compression="zstd", use_dictionary=False)
     assert path.stat().st_size < 2**20
     mib, count, _, said = peak(path)
@@ -269,12 +269,12 @@ def test_a_small_parquet_that_unpacks_to_a_gigabyte_is_refused_unread(tmp_path: 
 def test_a_long_value_repeated_through_a_dictionary_does_not_fill_memory(tmp_path: Path) -> None:
     table = (
         "pa.table({'messages': pa.array([[{'role': 'user', 'content': 'a'}] * 2 +"
-        " [{'role': 'assistant', 'content': 'b' * 2**20}] * 40] * 30)})"
+        " [{'role': 'assistant', 'content': 'b' * 2**20}] * 40] * 10)})"
     )
     path = write_in_child(tmp_path / "a.parquet", table, dictionary_pagesize_limit=2**26)
     assert path.stat().st_size < 2**20
     mib, count, bad_rows, said = peak(path)
-    assert (count, bad_rows, said.strip()) == (30, 30, "read")
+    assert (count, bad_rows, said.strip()) == (10, 10, "read")
     assert mib < 150
 
 
@@ -294,7 +294,7 @@ def test_a_million_empty_rows_are_read_in_little_memory(tmp_path: Path) -> None:
 
 def test_a_gzip_bomb_stops_early(tmp_path: Path) -> None:
     block = gzip.compress(bytes(2**20) + b"\n")
-    path = write(tmp_path / "a.jsonl.gz", block * 2000)
+    path = write(tmp_path / "a.jsonl.gz", block * 300)
     mib, _, _, said = peak(path)
     assert "unpacks to more than 200 times its size" in said and mib < 150
 
