@@ -51,9 +51,9 @@ def plan(
     number of sequences per step stays the same. None with one Problem when nothing fits, which
     names both sizes and the nearest changes that do fit.
     """
-    wanted = demand(architecture, config, gpu)
     if not gpu.cuda:
-        return None, (refusal.no_cuda(architecture, gpu, wanted, catalog),)
+        return None, (refusal.no_cuda(gpu, catalog),)
+    wanted = demand(architecture, config, gpu)
     warnings = refusal.dtype_warnings(wanted, gpu)
     for work, accumulation in _ways(wanted, gpu):
         needed = estimate(architecture, work)

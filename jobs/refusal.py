@@ -12,13 +12,15 @@ from presets.problem import Problem
 
 INSTANCE = "resource.instanceType"
 _SHORTEST = 256
+# Of a card to name when the model's own need is not known.
+_MODEST_GIB = 20
 
 
-def no_cuda(architecture: Architecture, gpu: Gpu, wanted: Demand, catalog: Catalog) -> Problem:
+def no_cuda(gpu: Gpu, catalog: Catalog) -> Problem:
     """The instance type's accelerators are not NVIDIA's."""
     what = f"{gpu.sku} has {gpu.card}, and tuning needs NVIDIA cards (CUDA)"
-    other = next(_larger(architecture, gpu, _least(wanted), catalog), None)
-    return Problem(INSTANCE, what, f"what fits: {other}" if other else "use another cloud")
+    other = next((g.sku for g in _same_cloud(gpu, catalog) if g.gib_per_gpu > _MODEST_GIB), None)
+    return Problem(INSTANCE, what, f"use {other} for one" if other else "use another cloud")
 
 
 def dtype_warnings(wanted: Demand, gpu: Gpu) -> tuple[Problem, ...]:
