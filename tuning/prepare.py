@@ -6,11 +6,13 @@ the base model's files, the data, every row, the number of steps. Leaves prepare
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tuning import data, preflight, prepared, sources, steps, tokenizer, unpack, weights
 from tuning.credentials import Credentials
+from tuning.fetch import Fetched
 from tuning.prepared import Prepared
 from tuning.push import credentials, options
 from tuning.reference import parse
@@ -39,13 +41,39 @@ def prepare(
         run.config.dataset,
         run.places.data_dir,
         pull_image=lambda image, folder: _pull(run, image, folder),
+        token=weights.token_of(run),
     )
     stop.check("before the rows were checked")
+    known = _known(run, found, files)
+    if known is not None:
+        note("the rows are as they were checked before")
+        return known
     words = tokenizer.load_tokenizer(found.folder, run.config.model.chat_template)
     report = data.prepare_rows(run, files, words)
     ready = _planned(run, found, words, report)
     prepared.write(ready, run.places.prepared_file)
     return ready
+
+
+def _known(run: Run, found: weights.Weights, files: Sequence[Fetched]) -> Prepared | None:
+    """What was prepared before, if model, data and rows are still those."""
+    before = prepared.read_if_any(run)
+    if before is None or before.model_revision != found.revision:
+        return None
+    same_data = sorted(f.sha256 for f in before.report.files) == sorted(f.sha256 for f in files)
+    rows = (
+        (run.places.rows_file, before.report.rows_digest),
+        (run.places.eval_rows_file, before.report.eval_rows_digest),
+    )
+    same_rows = all(_sha256(path) == digest for path, digest in rows)
+    return before if same_data and same_rows and before.model_folder == str(found.folder) else None
+
+
+def _sha256(path: Path) -> str | None:
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_push(run: Run) -> str:

@@ -48,7 +48,9 @@ def server(repo: Path) -> Iterator[Hub]:
 
 def a_run(tmp_path: Path, **model: object) -> Run:
     run = make_run(tmp_path / "work", tmp_path)
-    source = run.model.model_copy(update={"id": "org/name", "path": None, "revision": None, **model})
+    source = run.model.model_copy(
+        update={"id": "org/name", "path": None, "revision": None, **model}
+    )
     return run.model_copy(update={"model": source})
 
 
