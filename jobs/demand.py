@@ -39,7 +39,7 @@ def demand(architecture: Architecture, config: TrainingConfig, gpu: Gpu) -> Dema
     asked = config.model.dtype if config.sources.get("model.dtype") == "user" else None
     checkpointing = next((_user(config, k) for k in _CHECKPOINTING if _set(config, k)), None)
     return Demand(
-        work=_work(architecture, config, _dtype(asked, gpu)),
+        work=_work(architecture, config, gpu, _dtype(asked, gpu)),
         batch=_user(config, "per_device_train_batch_size"),
         accumulation=_user(config, "gradient_accumulation_steps"),
         checkpointing=None if checkpointing is None else bool(checkpointing),
@@ -47,7 +47,7 @@ def demand(architecture: Architecture, config: TrainingConfig, gpu: Gpu) -> Dema
     )
 
 
-def _work(architecture: Architecture, config: TrainingConfig, dtype: Dtype) -> Work:
+def _work(architecture: Architecture, config: TrainingConfig, gpu: Gpu, dtype: Dtype) -> Work:
     saved = config.lora.get("modules_to_save") or ()
     length = config.training.get("max_length") or architecture.context
     return Work(
@@ -60,6 +60,7 @@ def _work(architecture: Architecture, config: TrainingConfig, dtype: Dtype) -> W
         dtype=dtype,
         double_quant=config.quantization.bnb_4bit_use_double_quant,
         packed=bool(config.training.get("packing")),
+        plain_head=gpu.architecture == "cpu",
         trained_embeddings=sum(name in saved for name in _EMBEDDINGS),
     )
 

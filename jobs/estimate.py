@@ -24,6 +24,8 @@ SLACK = 1.10
 # TRL's output head never builds all logits: it works in tiles (trl/kernels/chunked_logprob.py).
 _HEAD_TOKENS = 4096
 _HEAD_VOCAB = 32768
+# Seven float32 tensors of a tile's size in its plain form; measured with two vocabularies.
+_PLAIN_BYTES_PER_LOGIT = 28
 # One float32 weight, its gradient and two Adam moments; and autocast's 16-bit copy.
 _BYTES_PER_ADAPTER_WEIGHT = 16
 _BYTES_PER_CAST = 2
@@ -47,6 +49,8 @@ class Work:
     """The batch is laid out as one long sequence with a block-diagonal mask."""
     float32_adapters: bool = True
     """What Tunery does. False: all in 16 bits, as published peers do, to compare with them."""
+    plain_head: bool = False
+    """Without Triton (a CPU) TRL's output head works on whole tiles in float32."""
     trained_embeddings: int = 0
     """Embedding matrices trained whole (LoraConfig.modules_to_save)."""
 
@@ -216,6 +220,9 @@ def head_bytes(a: Architecture, work: Work) -> float:
     again. So only what it needs beyond those counts.
     """
     tile = min(work.tokens, _HEAD_TOKENS) * _HEAD_VOCAB * work.width
+    if work.plain_head:
+        logits = min(work.tokens, _HEAD_TOKENS) * min(a.vocab, _HEAD_VOCAB)
+        tile += logits * _PLAIN_BYTES_PER_LOGIT
     head = tile + work.tokens * a.hidden * (4 + work.width)
     later = _unpacked_bytes(a, work)
     if work.checkpointing:

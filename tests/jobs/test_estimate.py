@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.estimate import GIB, Work, adapter_bytes, estimate, targeted, weight_bytes
@@ -105,11 +105,13 @@ _WORKS = st.builds(
     double_quant=st.booleans(),
     packed=st.booleans(),
     float32_adapters=st.booleans(),
+    plain_head=st.booleans(),
     trained_embeddings=st.integers(0, 2),
 )
 _MODELS = st.sampled_from(_KNOWN)
 
 
+@settings(deadline=None)
 @given(_MODELS, _WORKS)
 def test_every_part_is_there_and_none_is_negative(a: Architecture, work: Work) -> None:
     e = estimate(a, work)
@@ -118,6 +120,7 @@ def test_every_part_is_there_and_none_is_negative(a: Architecture, work: Work) -
     assert e.total_gib > e.tensors_gib
 
 
+@settings(deadline=None)
 @given(_MODELS, _WORKS, st.integers(1, 8))
 def test_more_work_never_needs_less(a: Architecture, work: Work, more: int) -> None:
     least = estimate(a, work).total_gib
@@ -131,12 +134,14 @@ def test_more_work_never_needs_less(a: Architecture, work: Work, more: int) -> N
         assert estimate(a, larger).total_gib >= least
 
 
+@settings(deadline=None)
 @given(_MODELS, _WORKS)
 def test_checkpointing_never_needs_more(a: Architecture, work: Work) -> None:
     off, on = (estimate(a, replace(work, checkpointing=c)) for c in (False, True))
     assert on.total_gib <= off.total_gib
 
 
+@settings(deadline=None)
 @given(_MODELS, _WORKS)
 def test_fewer_bits_never_need_more_weights(a: Architecture, work: Work) -> None:
     sizes = [weight_bytes(a, replace(work, weight_bits=b)) for b in (4, 8, 16, 32)]

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.demand import demand
@@ -238,6 +238,7 @@ def _suggested(line: str, pattern: str, read: Callable[[str], Any]) -> Any:
     return read(part.split(pattern)[1].split(" ")[0]) if part else None
 
 
+@settings(deadline=None)
 @given(
     name=st.sampled_from(_NAMES),
     sku=st.sampled_from(_CUDA),
@@ -295,6 +296,14 @@ def _holds_what_it_suggests(a: Architecture, gpu: Gpu, config: TrainingConfig, l
     batch = _suggested(line, "per_device_train_batch_size: ", int)
     if batch:
         assert estimate(a, replace(least, batch=batch)).total_gib <= gpu.gib_per_gpu
+
+
+def test_a_cpu_needs_more_for_the_output_head_than_a_card() -> None:
+    a, config = _architecture("smollm2-135m-instruct"), _config("lora")
+    cpu = replace(_gpu("g5.xlarge"), architecture="cpu")
+    on_card, on_cpu = (plan(a, g, config, _CATALOG)[0] for g in (_gpu("g5.xlarge"), cpu))
+    assert on_card and on_cpu
+    assert on_cpu.estimate.head_gib > on_card.estimate.head_gib + 1
 
 
 def test_a_catalog_without_other_types_still_answers() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from presets import Architecture
@@ -83,6 +83,7 @@ _KEYS = st.sampled_from([*LLAMA, "text_config", "head_dim", "num_local_experts",
 _VALUES = st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.lists(st.integers())
 
 
+@settings(deadline=None)
 @given(st.dictionaries(_KEYS, _VALUES))
 def test_any_config_gives_numbers_or_a_sentence(changes: dict[str, Any]) -> None:
     try:

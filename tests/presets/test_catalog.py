@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from presets import Catalog, load
@@ -184,6 +184,7 @@ def test_no_name_means_two_models() -> None:
     assert len(skus) == len(set(skus))
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_any_text_is_a_preset_or_nothing(name: str) -> None:
     preset = CATALOG.preset(name)

@@ -179,7 +179,9 @@ _FILES = st.dictionaries(
 )
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(_FILES)
 def test_any_yaml_is_a_catalog_or_problems(tmp_path: Path, content: object) -> None:
     path = _file(tmp_path, yaml.safe_dump(content, allow_unicode=False))
