@@ -1,4 +1,4 @@
-"""`python -m cluster`: build, up, down, status, exec, load, logs."""
+"""`python -m cluster`: build, up, down, status, exec, load, image, logs."""
 
 from __future__ import annotations
 
@@ -9,13 +9,20 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cluster import images, machine, preflight, processes, up
+from cluster import images, machine, preflight, processes, recipes, up
 from cluster.build import build, folder_of, missing, program
 from cluster.layout import Layout, default
 from cluster.lock import locked
 from cluster.parts import CORE, PARTS
 from cluster.progress import say
 from cluster.trouble import Trouble
+
+_IMAGES = {
+    "base": recipes.base,
+    "operator": recipes.operator,
+    "tuner": recipes.tuner,
+    "tuner-whole": recipes.tuner_whole,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -44,6 +51,9 @@ def parser() -> argparse.ArgumentParser:
     word.add_argument("command", nargs=argparse.REMAINDER)
     word = words.add_parser("load", help="import an image archive, or an image built here")
     word.add_argument("image")
+    word = words.add_parser("image", help="build an image of the project with buildah")
+    word.add_argument("image", choices=sorted(_IMAGES))
+    word.add_argument("--push", metavar="REF", help="push it to the registry beside the cluster")
     word = words.add_parser("logs", help="print the log of a part's program")
     word.add_argument("program")
     return root
@@ -67,6 +77,11 @@ def _act(layout: Layout, given: argparse.Namespace) -> int:
         return _exec(layout, given.command)
     elif given.word == "load":
         images.load_named(layout, _running(layout), given.image)
+    elif given.word == "image":
+        with locked(layout):
+            name = _IMAGES[given.image](layout)
+        if given.push:
+            images.push(layout, _running(layout), name, given.push)
     elif given.word == "logs":
         return _logs(layout, given.program)
     return 0

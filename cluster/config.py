@@ -114,7 +114,6 @@ def registry_hosts(layout: Layout) -> str:
     """containerd trusts the registry's own CA for this host, read at each pull."""
     return (
         f'server = "https://{REGISTRY}"\n'
-        f'[host."https://{REGISTRY}"]\n'
         f'capabilities = ["pull", "resolve"]\n'
         f'ca = "{layout.registry_ca}"\n'
     )
@@ -173,7 +172,9 @@ def kubelet(layout: Layout) -> str:
             "serializeImagePulls": False,
             "registryPullQPS": 0,
             "oomScoreAdj": 0,
-            "nodeLeaseDurationSeconds": 20,
+            # A lost node shows after 12 s; it is back within a few, too.
+            "nodeLeaseDurationSeconds": 12,
+            "nodeStatusUpdateFrequency": "4s",
             "shutdownGracePeriod": "0s",
             "enableDebuggingHandlers": True,
         }

@@ -86,7 +86,7 @@ def kube_apiserver(layout: Layout, find: Find) -> list[str]:
 
 
 def kube_controller_manager(layout: Layout, find: Find) -> list[str]:
-    """A node counts as lost after 20 s (50 s by default): tests of it need not wait so long."""
+    """A node counts as lost after 12 s (50 s by default): tests of it need not wait so long."""
     config, pki = layout.etc / "kube-controller-manager.kubeconfig", layout.pki
     return [
         find("kube-controller-manager"),
@@ -101,7 +101,8 @@ def kube_controller_manager(layout: Layout, find: Find) -> list[str]:
         f"--root-ca-file={pki / 'ca.crt'}",
         f"--cluster-signing-cert-file={pki / 'ca.crt'}",
         f"--cluster-signing-key-file={pki / 'ca.key'}",
-        "--node-monitor-grace-period=20s",
+        "--node-monitor-grace-period=12s",
+        "--node-monitor-period=2s",
         "--profiling=false",
     ]
 

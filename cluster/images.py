@@ -12,7 +12,7 @@ from cluster.commands import run
 from cluster.config import PAUSE_IMAGE
 from cluster.layout import Layout
 from cluster.machine import inside
-from cluster.trouble import Trouble
+from cluster.trouble import CommandFailed, Trouble
 
 FOLDER = Path(__file__).parent / "images"
 
@@ -21,11 +21,25 @@ def buildah(layout: Layout, *argv: str) -> list[str]:
     """A buildah command with storage in the cache. Its mounts and processes end with it, and it
     ends with us: also after SIGKILL nothing stays behind."""
     storage = layout.cache / "buildah"
+    folders = ("--root", str(storage / "root"), "--runroot", str(storage / "run"))
+    return sandboxed(["buildah", *folders, *argv])
+
+
+def sandboxed(argv: Sequence[str]) -> list[str]:
+    """A command in namespaces of its own for mounts and processes, killed when we die."""
     return [
         *("setpriv", "--pdeathsig", "KILL", "--", "unshare", "--mount", "--pid", "--fork"),
-        *("--kill-child", "--mount-proc", "--propagation", "private", "buildah"),
-        *("--root", str(storage / "root"), "--runroot", str(storage / "run"), *argv),
+        *("--kill-child", "--mount-proc", "--propagation", "private", *argv),
     ]
+
+
+def exists(layout: Layout, name: str) -> bool:
+    """Whether buildah has an image of this name."""
+    try:
+        run(buildah(layout, "inspect", "--type", "image", "--format", "{{.FromImageID}}", name))
+    except CommandFailed:
+        return False
+    return True
 
 
 def busybox(layout: Layout) -> Path:

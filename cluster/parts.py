@@ -19,7 +19,7 @@ class Part:
     module: str
     """The module whose version is the part's version."""
     programs: Mapping[str, str]
-    """Name of the binary → Go package, as in the `tool` directives of the go.mod."""
+    """Name of the binary → Go package: a `tool` of the go.mod, or `.` for a main of our own."""
     variables: tuple[str, ...] = ()
     """Linker variables that carry the version: `{version}`, `{major}`, `{minor}` are filled in."""
     tags: str = ""
@@ -40,7 +40,7 @@ class Part:
     def key(self) -> str:
         """Name of its folder in the cache: changes with whatever changes the binaries."""
         recipe = f"{sorted(self.programs.items())}{self.variables}{self.tags}{self.cgo}".encode()
-        files = [(self.folder / name).read_bytes() for name in ("go.mod", "go.sum")]
+        files = [path.read_bytes() for path in sorted(self.folder.iterdir())]
         digest = hashlib.sha256(b"".join([recipe, *files])).hexdigest()
         return f"{self.name}-{self.version}-{digest[:8]}"
 
@@ -98,7 +98,7 @@ PARTS: Mapping[str, Part] = {
             _containerd("containerd", "containerd-shim-runc-v2", "ctr"),
             variables=(f"{_CONTAINERD}/version.Version={{version}}",),
         ),
-        Part("coredns", "github.com/coredns/coredns", {"coredns": "github.com/coredns/coredns"}),
+        Part("coredns", "github.com/coredns/coredns", {"coredns": "."}),
         Part(
             "kubernetes",
             "k8s.io/kubernetes",

@@ -84,9 +84,9 @@ def kubectl(layout: Layout, pid: int, *argv: str, stdin: str | None = None) -> s
     return run(machine.inside(pid, command), stdin=stdin, timeout_s=120)
 
 
-def restart(layout: Layout, pid: int, name: str) -> None:
-    """Stop a daemon, wait for its end, start it again."""
-    processes.stop(layout, pid, name)
+def restart(layout: Layout, pid: int, name: str, limit_s: float = 70) -> None:
+    """Stop a daemon, wait for its end (SIGKILL after `limit_s`), start it again."""
+    processes.stop(layout, pid, name, limit_s)
     processes.start(layout, pid, daemons(layout)[name])
 
 

@@ -109,9 +109,11 @@ def test_the_fault_proxy_stands_before_the_registry_while_it_listens(
         entered(machine.pid),
         running_proxy(registry, addresses.REGISTRY_FAULTS_PORT) as proxy,
     ):
-        proxy.rules.append(Rule("HEAD", "/manifests/", Status(429, {"Retry-After": "1"})))
+        # containerd itself waits and retries after a 429, so a refusal that it does not retry.
+        proxy.rules.append(Rule("HEAD", "/manifests/", Status(403), times=100))
         namespace.apply(pull_secret(machine), reader(weights, secret="pull"))
-        assert "429" in why_waiting(namespace, "reader")
+        assert "403 Forbidden" in why_waiting(namespace, "reader")
+        assert {seen.status for seen in proxy.log_of("HEAD", "/manifests/")} == {403}
     namespace("delete", "pod", "reader", "--now")
     namespace.apply(reader(weights, secret="pull"))
     namespace.wait("pod/reader", "jsonpath={.status.phase}=Succeeded")
