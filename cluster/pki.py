@@ -69,6 +69,7 @@ def write_all(folder: Path) -> None:
             _write(folder, name, _signed(ca, identity, key), key)
     key = ec.generate_private_key(ec.SECP256R1())
     (folder / "sa.key").write_bytes(_private_pem(key))
+    (folder / "sa.key").chmod(0o600)
     public = serialization.PublicFormat.SubjectPublicKeyInfo
     pem = key.public_key().public_bytes(serialization.Encoding.PEM, public)
     (folder / "sa.pub").write_bytes(pem)
