@@ -155,7 +155,8 @@ def _token(answer: requests.Response, reference: Reference, login: Login | None)
         lifetime_s = float(body.get("expires_in") or _LIFETIME_S)
     except (ValueError, AttributeError, TypeError, RecursionError):
         value = None
-    if answer.status_code != 200 or not isinstance(value, str) or not value.isascii():
+    usable = isinstance(value, str) and value.isascii() and value.isprintable()
+    if answer.status_code != 200 or not isinstance(value, str) or not usable:
         what = f"the token service of {reference.registry} answered {answer.status_code}"
         raise Failure(Kind.UNAVAILABLE, f"{what} without a token; run it again later")
     return _Token(value, time.monotonic() + max(lifetime_s - _MARGIN_S, 1))

@@ -129,7 +129,7 @@ def _best(auths: object, reference: Reference) -> Mapping[str, Any] | None:
     best: tuple[tuple[int, bool, str], Mapping[str, Any]] | None = None
     for text, entry in (auths if isinstance(auths, dict) else {}).items():
         host, path = _key(text)
-        if not isinstance(entry, dict) or not _host_matches(host, reference.registry):
+        if not isinstance(entry, dict) or not _host_matches(host, _key(reference.registry)[0]):
             continue
         if not _path_matches(path, reference.repository) or _login(entry) is None:
             continue

@@ -6,14 +6,10 @@ run gives the same digest.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
-
-from tuning.result import Record
 
 PREFIX = "sh.tunery."
 KAITO_MODEL = "sh.kaito.model.name"
@@ -63,53 +59,6 @@ class Provenance(BaseModel):
 
 
 _STANDARD = ("title", "description", "licenses", "version")
-
-
-def of_adapter(folder: Path, preset: str = "", licenses: str = "") -> Provenance:
-    """What the folder itself says: its training.json and adapter_config.json, where it has them.
-
-    From the folder alone, so that pushing it later or elsewhere gives the same digest.
-    """
-    config = _json_object(folder / "adapter_config.json")
-    facts: dict[str, Any] = {
-        "preset": preset,
-        "licenses": licenses,
-        "rank": config.get("r"),
-        "alpha": config.get("lora_alpha"),
-        "base_model": config.get("base_model_name_or_path") or "",
-        "base_revision": config.get("revision") or "",
-    }
-    try:
-        record = Record.model_validate(_json_object(folder / "training.json"))
-    except ValidationError:
-        return _lenient(facts)
-    return _lenient(facts | _of_record(record))
-
-
-def _of_record(record: Record) -> dict[str, Any]:
-    return {
-        "base_model": record.base_model,
-        "base_revision": record.revision or "",
-        "dataset": record.data,
-        "dataset_digest": f"sha256:{record.data_sha256}",
-        "config_digest": f"sha256:{record.identity}",
-        "method": record.method,
-        "seed": record.seed,
-        "steps": record.steps,
-        "final_loss": record.final_loss,
-        "eval_loss": record.eval_loss,
-        "versions": record.versions,
-        "title": f"{record.base_model.rpartition('/')[2]} adapter",
-        "description": f"{record.method} adapter for {record.base_model}",
-    }
-
-
-def _json_object(file: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(file.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def read(annotations: Mapping[str, str]) -> Provenance:

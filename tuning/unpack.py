@@ -23,6 +23,7 @@ from tuning.manifest import Descriptor, Manifest
 from tuning.oci import CONFIG_FILE, FOLDER, SMALL_FILES, WEIGHTS_FILE
 
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9_. +=@-]{0,199}"
+_NO_SUFFIX = r"[A-Za-z0-9_][A-Za-z0-9_ +=@-]{0,199}"
 _LONGEST_PAX = 64 * 1024
 _EXTENSIONS = (
     tarfile.XHDTYPE,
@@ -55,10 +56,9 @@ ADAPTER = Wanted(
 )
 """A LoRA adapter: no pickles, no code."""
 
-DATA_FILES = Wanted(
-    re.compile(rf"(?:{_NAME}/){{0,8}}{_NAME}\.(?:parquet|jsonl|json|csv|arrow|md|txt)"),
-)
-"""Rows, in folders if need be."""
+_ROWS = r"(?:parquet|arrow|(?:jsonl|ndjson|json|csv)(?:\.gz)?|md|txt)"
+DATA_FILES = Wanted(re.compile(rf"(?:{_NAME}/){{0,8}}(?:{_NAME}\.{_ROWS}|{_NO_SUFFIX})"))
+"""Rows, in folders if need be; a file without a suffix may be rows too (dataset_extension)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rig.adapters import adapter_image
@@ -77,7 +78,7 @@ def image(tmp_path: Path) -> Image:
 def client() -> Callable[..., Registry]:
     """A client for a running registry, with short waits; keywords change its options."""
 
-    def make(registry: RunningRegistry | None = None, **changes: object) -> Registry:
+    def make(registry: RunningRegistry | None = None, **changes: Any) -> Registry:
         paths = [registry.credentials] if registry and registry.credentials else []
         ca = registry.ca if registry else None
         options = dataclasses.replace(QUICK, ca_file=ca, **changes)

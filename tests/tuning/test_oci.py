@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 import tarfile
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
@@ -181,7 +182,7 @@ def _cut(folder: Path) -> None:
     file.write_bytes(file.read_bytes()[:-1])
 
 
-SPOIL = {
+SPOIL: dict[str, Callable[[Path], object]] = {
     "no adapter_config.json": lambda f: (f / oci.CONFIG_FILE).unlink(),
     "has no adapter_model.safetensors": lambda f: (f / oci.WEIGHTS_FILE).unlink(),
     "is not JSON": lambda f: (f / oci.CONFIG_FILE).write_text("{"),
@@ -232,10 +233,3 @@ def test_annotations_are_short_sorted_and_without_holes() -> None:
 @given(st.dictionaries(st.sampled_from(sorted(PROVENANCE.annotations())), st.text(max_size=9)))
 def test_foreign_annotations_never_break_an_inspection(annotations: dict[str, str]) -> None:
     assert isinstance(provenance.read(annotations), Provenance)
-
-
-def test_a_folder_tells_its_own_provenance(tmp_path: Path) -> None:
-    folder = adapter_folder(tmp_path / "a")
-    found = provenance.of_adapter(folder, preset="phi-4")
-    assert (found.rank, found.alpha, found.preset) == (8, 16.0, "phi-4")
-    assert provenance.of_adapter(tmp_path / "nothing") == Provenance()

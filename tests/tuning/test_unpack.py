@@ -231,12 +231,15 @@ def test_an_image_of_rows_keeps_its_folders(tmp_path: Path) -> None:
     rows = archive(
         entry("data/train/part-0.parquet", b"PAR1"),
         entry("data/a b.jsonl", b"{}"),
+        entry("data/c.ndjson.gz", b"gz"),
+        entry("data/rows", b"{}"),
+        entry("data/d.parquet.gz", b"no"),
         entry("data/script.py", b"no"),
         entry("data/..a/x.json", b"{}"),
     )
     out = unpacked(tmp_path / "out", rows, wanted=unpack.DATA_FILES)
     found = sorted(str(p.relative_to(out)) for p in out.rglob("*") if p.is_file())
-    assert found == ["a b.jsonl", "train/part-0.parquet"]
+    assert found == ["a b.jsonl", "c.ndjson.gz", "rows", "train/part-0.parquet"]
 
 
 def test_a_file_that_is_a_folder_too_is_refused(tmp_path: Path) -> None:
