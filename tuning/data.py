@@ -85,7 +85,7 @@ def _checked_rows(
     for raw in read_rows(files, run.config.dataset, choose):
         judged = _judged(raw, columns, tokenizer, limits)
         if isinstance(judged, Bad):
-            said = raw.excerpt if isinstance(raw, BadRaw) else excerpt(raw.row)
+            said = "" if tally.knows(judged) else _said(raw)
             tally.drop(raw.file, raw.number, judged, said)
         else:
             row, encoded = judged
@@ -110,6 +110,10 @@ def _judged(
         return row
     encoded = encode_within(row, tokenizer, limits)
     return encoded if isinstance(encoded, Bad) else (row, encoded)
+
+
+def _said(raw: Raw | BadRaw) -> str:
+    return raw.excerpt if isinstance(raw, BadRaw) else excerpt(raw.row)
 
 
 def _require(tally: Tally, dataset: DatasetSection, files: Sequence[Fetched]) -> None:

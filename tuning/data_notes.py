@@ -59,8 +59,8 @@ def _on_loss(tally: Tally, tokenizer: Any) -> Iterator[str]:
         yield "nearly all tokens of these chats are learned, the questions too"
     if tally.endless:
         yield (
-            "the chat template puts no end token behind answers, so the model does not learn "
-            "to stop; give another one in ModelConfig.chat_template"
+            "the chat template puts no end token behind the last answer: the tokenizer's own is "
+            "added, so that the model learns to stop"
         )
     if chats and is_plain(tokenizer):
         yield (

@@ -12,7 +12,7 @@ from typing import Any
 
 from tuning.report import Lengths, Reason
 from tuning.rows import Bad, Chat, Pair, Row
-from tuning.tokens import TOO_LONG, Encoded
+from tuning.tokens import TOO_LONG, Encoded, template_ends
 
 _MAX_REASONS = 50
 _FIRST_ROWS = 3
@@ -50,7 +50,7 @@ class Tally:
             self.truncated_tokens += one.truncated_tokens
             self.truncated_examples += one.truncated_tokens > 0
         if isinstance(row, Chat) and self.kept <= _SAMPLE:
-            self.endless += not _ends(encoded[-1], tokenizer)
+            self.endless += not template_ends(row, tokenizer)
         self.example = self.example or marked(encoded[0], tokenizer)
 
     def drop(self, file: str, number: int, bad: Bad, excerpt: str) -> None:
@@ -69,6 +69,10 @@ class Tally:
         first = known.first if len(known.first) >= _FIRST_ROWS else (*known.first, where)
         changes = {"count": known.count + 1, "first": first}
         self._reasons[reason] = known.model_copy(update=changes)
+
+    def knows(self, bad: Bad) -> bool:
+        """Whether there has been such a row: then no excerpt is needed."""
+        return bad.reason in self._reasons
 
     @property
     def hopeless(self) -> bool:
@@ -118,14 +122,6 @@ def marked(encoded: Encoded, tokenizer: Any) -> str:
             start = end
     whole = "".join(parts)
     return whole if len(whole) <= _LONGEST_EXAMPLE else whole[: _LONGEST_EXAMPLE - 1] + "…"
-
-
-def _ends(encoded: Encoded, tokenizer: Any) -> bool:
-    """Whether a special token is among what is learned; true as well for what was cut."""
-    special = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}
-    pairs = zip(encoded.input_ids, encoded.loss_mask, strict=True)
-    learned = any(kept and token in special for token, kept in pairs)
-    return learned or encoded.truncated_tokens > 0
 
 
 def _kind(row: Row) -> str:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -135,13 +136,48 @@ def _examples(row: Row, tokenizer: Any) -> Iterator[tuple[list[int], list[int]]]
 
 def _chat(row: Chat, tokenizer: Any) -> Iterator[tuple[list[int], list[int]]]:
     whole = render(row.messages, tokenizer, row.tools)
+    _require_answers(row, whole)
     ids = _rendered_ids(whole, tokenizer)
     spans = _spans(row, tokenizer, whole, ids)
-    if spans is not None:
-        yield ids, _mask(len(ids), spans)
+    if spans is None:
+        for index in row.trained:
+            yield from _chat(Chat(row.messages[: index + 1], (index,), row.tools), tokenizer)
         return
+    mask = _mask(len(ids), spans)
+    if not _is_ended(ids, tokenizer):
+        ids, mask = [*ids, tokenizer.eos_token_id], [*mask, 1]
+    yield ids, mask
+
+
+def _require_answers(row: Chat, whole: str) -> None:
+    """Templates of vision models take lists of parts, and render a text as nothing."""
     for index in row.trained:
-        yield from _chat(Chat(row.messages[: index + 1], (index,), row.tools), tokenizer)
+        answer = str(row.messages[index]["content"]).rpartition("</think>")[2].strip()
+        if answer not in whole:
+            raise _Refused("it leaves the answer out")
+
+
+def template_ends(row: Chat, tokenizer: Any) -> bool:
+    """Whether the template puts an end token behind the last answer (else ours does)."""
+    return _is_ended(
+        _rendered_ids(render(row.messages, tokenizer, row.tools), tokenizer), tokenizer
+    )
+
+
+def _is_ended(ids: Sequence[int], tokenizer: Any) -> bool:
+    """Whether a special token is the last one but for white space."""
+    special = _special(tokenizer)
+    for token in reversed(ids):
+        if token in special:
+            return True
+        if tokenizer.decode([token]).strip():
+            return False
+    return False
+
+
+@lru_cache(maxsize=4)
+def _special(tokenizer: Any) -> frozenset[int]:
+    return frozenset({*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder})
 
 
 def _spans(row: Chat, tokenizer: Any, whole: str, ids: list[int]) -> list[tuple[int, int]] | None:

@@ -225,7 +225,7 @@ def test_copies_and_leaks_into_the_evaluation_are_told(tmp_path: Path) -> None:
     ("rows", "template", "training", "words"),
     [
         (QA, tokenizers_tiny.CHATML, {"completion_only_loss": False}, "the questions too"),
-        (QA, "{% for m in messages %}{{ m.content }}{% endfor %}", {}, "does not learn to stop"),
+        (QA, "{% for m in messages %}{{ m.content }}{% endfor %}", {}, "no end token behind"),
         ([{"prompt": "a", "completion": "b"}], tokenizers_tiny.CHATML, {}, "letter by letter"),
     ],
 )

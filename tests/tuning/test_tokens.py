@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trl
 from rig import tokenizers_tiny as tiny
 
 from tuning.failure import Failure, Kind
@@ -113,6 +114,41 @@ def test_what_the_template_refuses_is_a_bad_row(messages: tuple[Any, ...], words
 )
 def test_a_broken_template_is_a_bad_row_not_a_traceback(template: str) -> None:
     assert isinstance(encode_within(ONE, tiny.build(template), Limits()), Bad)
+
+
+def test_an_answer_without_an_end_token_gets_the_tokenizers() -> None:
+    tokenizer = tiny.build(
+        "{% for m in messages %}{{ m.content + '\\n' }}{% endfor %}", eos="<|end|>"
+    )
+    encoded = only(ONE, tokenizer)
+    assert learned(encoded, tokenizer) == ["I am tiny.\n<|end|>"]
+
+
+def test_a_template_that_leaves_answers_out_is_noticed() -> None:
+    template = "{% for m in messages %}{% for p in m.content %}{{ p.text }}{% endfor %}{% endfor %}"
+    found = encode_within(ONE, tiny.build(template), Limits())
+    assert found == Bad("the chat template refuses it: it leaves the answer out")
+
+
+TEMPLATES = sorted((Path(trl.__file__).parent / "chat_templates").glob("*.jinja"))
+FOR_IMAGES = ("idefics3", "smolvlm", "llava")
+
+
+@pytest.mark.parametrize("file", TEMPLATES, ids=lambda file: str(file.stem))
+def test_the_templates_that_people_use_give_loss_on_answers_alone(file: Path) -> None:
+    """Llama, Qwen, Gemma, Phi, GLM, DeepSeek, gpt-oss …, as TRL ships them."""
+    row = Chat(
+        (user("Quest a"), assistant("Reply b"), user("Quest c"), assistant("Reply d")), (1, 3)
+    )
+    tokenizer = tiny.build(file.read_text(), bos=True)
+    found = encode_within(row, tokenizer, Limits(None))
+    if file.stem.startswith(FOR_IMAGES):
+        assert isinstance(found, Bad)
+        return
+    assert isinstance(found, list)
+    runs = "".join(text for example in found for text in learned(example, tokenizer))
+    assert runs.count("Reply b") == runs.count("Reply d") == 1 and "Quest" not in runs
+    assert all(example.input_ids.count(2) <= 1 for example in found), "one <|begin|>"
 
 
 def test_a_pair_ends_with_one_end_token_whoever_wrote_it() -> None:
