@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: setup system check format test test-fast demo demo-local bench options clean
+.PHONY: setup system check format test test-fast demo demo-local bench kill-matrix options constraints clean
 
 setup: $(READY) ## a .venv with everything, and the Debian packages the tests use
 
@@ -30,10 +30,10 @@ format: setup
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
 test: setup system ## everything
-	@$(BIN)/pytest tests
+	@$(BIN)/pytest tests -m "not long"
 
 test-fast: setup system ## what needs no training
-	@$(BIN)/pytest tests --ignore=tests/training --ignore=tests/chain
+	@$(BIN)/pytest tests -m "not long" --ignore=tests/training --ignore=tests/chain
 
 demo: demo-local ## a tuning Workspace, end to end, on this machine
 
@@ -51,3 +51,6 @@ constraints: setup ## pin what is installed now, without naming where it came fr
 
 clean:
 	@rm -rf $(VENV) out *.egg-info .pytest_cache .mypy_cache .ruff_cache
+
+kill-matrix: setup system ## killed at twelve moments by two signals: the same digest (docs/benchmarks.md)
+	@$(BIN)/pytest tests/chain/test_kill.py -m "long or not long"
