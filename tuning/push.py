@@ -102,7 +102,6 @@ def provenance(run: Run, ready: Prepared, finished: Result) -> Provenance:
         final_loss=finished.final_loss,
         eval_loss=finished.eval_loss,
         versions=finished.versions,
-        title=run.name,
         licenses=run.model.licence or "",
         description=f"{run.method} adapter for {run.model.id}",
     )
