@@ -78,7 +78,7 @@ def _act(layout: Layout, given: argparse.Namespace) -> int:
     elif given.word == "load":
         images.load_named(layout, _running(layout), given.image)
     elif given.word == "image":
-        with locked(layout):
+        with locked(layout, "images"):
             name = _IMAGES[given.image](layout)
         if given.push:
             images.push(layout, _running(layout), name, given.push)

@@ -26,9 +26,9 @@ class Layout:
     def images(self) -> Path:
         return self.cache / "images"
 
-    @property
-    def lock(self) -> Path:
-        return self.cache / "lock"
+    def lock(self, what: str) -> Path:
+        """Whoever changes `what` (the cluster, images) holds this file locked."""
+        return self.cache / f"{what}.lock"
 
     @property
     def pki(self) -> Path:

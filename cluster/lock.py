@@ -1,4 +1,4 @@
-"""One builder, starter or stopper at a time."""
+"""One builder, starter or stopper at a time; images are built beside them, also one at a time."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from cluster.progress import say
 
 
 @contextmanager
-def locked(layout: Layout) -> Iterator[None]:
-    """Hold the cluster's lock; waits for another copy, and says so. The kernel lets go of it."""
-    layout.lock.parent.mkdir(parents=True, exist_ok=True)
-    with layout.lock.open("w") as file:
+def locked(layout: Layout, what: str = "cluster") -> Iterator[None]:
+    """Hold the lock of `what`; waits for another copy, and says so. The kernel lets go of it."""
+    path = layout.lock(what)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say(f"another `python -m cluster` holds {layout.lock}; waiting for it")
+            say(f"another `python -m cluster` holds {path}; waiting for it")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -45,7 +45,7 @@ def base(layout: Layout) -> str:
                 "bookworm",
                 str(context / "base.tar"),
             ]
-            run(images.sandboxed(argv), timeout_s=1200)
+            run(images.sandboxed(argv), env={"TMPDIR": str(context)}, timeout_s=1200)
             images.build(layout, recipe, context, name)
             shutil.rmtree(context)
     return name

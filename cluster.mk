@@ -1,0 +1,25 @@
+# The cluster of cluster/ (docs/cluster.md). Included by the Makefile; needs its `setup` and BIN.
+CLUSTER := $(BIN)/python -m cluster
+
+.PHONY: cluster cluster-packages cluster-up cluster-down cluster-status test-cluster \
+	image-base image-tuner image-tuner-whole image-operator
+
+cluster: cluster-up ## a real one-node Kubernetes on this machine, built and started
+
+cluster-packages: ## the Debian packages it uses, when root
+	@cluster/install-packages.sh
+
+cluster-up: setup cluster-packages
+	@$(CLUSTER) up --gpus 1
+
+cluster-down: setup ## stop it and remove all it wrote; binaries stay in the cache
+	@$(CLUSTER) down
+
+cluster-status: setup
+	@$(CLUSTER) status
+
+test-cluster: setup cluster-packages ## what only real pods can show
+	@$(BIN)/pytest tests/cluster
+
+image-base image-tuner image-tuner-whole image-operator: image-%: setup cluster-packages
+	@$(CLUSTER) image $*

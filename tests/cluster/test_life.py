@@ -1,0 +1,106 @@
+"""Up and down: repeatable, alone, and without a trace, whenever it is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rig.kube import Machine
+
+from cluster.layout import Layout, default
+from cluster.preflight import look, problems
+from cluster.recipes import ROOT
+
+pytestmark = pytest.mark.usefixtures("machine")  # everything is built, and a first cluster runs
+
+
+@pytest.fixture
+def second(tmp_path: Path) -> Iterator[Layout]:
+    """A second cluster's layout: the same cache, another state folder. Stopped at the end."""
+    layout = Layout(default().cache, tmp_path / "tunery" / "cluster")
+    yield layout
+    assert say(layout, "down").returncode == 0
+
+
+def command(layout: Layout, *words: str) -> list[str]:
+    home = f"XDG_STATE_HOME={layout.state.parent.parent}"
+    return ["env", home, sys.executable, "-m", "cluster", *words]
+
+
+def say(layout: Layout, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(layout, *words), cwd=ROOT, capture_output=True, text=True)
+
+
+def traces(layout: Layout) -> list[str]:
+    """Every process, mount, cgroup and file that belongs to this cluster."""
+    state, found = str(layout.state), []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit() and folder.name != str(os.getpid()):
+            try:
+                words = (folder / "cmdline").read_bytes() + (folder / "cgroup").read_bytes()
+            except OSError:
+                continue
+            if state.encode() in words or layout.cgroup.encode() in words:
+                found.append(f"process {folder.name}: {words.decode()[:200]}")
+    found += [line for line in Path("/proc/mounts").read_text().splitlines() if state in line]
+    found += [str(path) for path in Path("/sys/fs/cgroup").glob(f"*/{layout.cgroup}")]
+    return found + ([state] if layout.state.exists() else [])
+
+
+@pytest.mark.parametrize("after_s", [0.4, 1.5, 4.0])
+def test_nothing_is_left_after_up_was_killed(second: Layout, after_s: float) -> None:
+    with subprocess.Popen(
+        command(second, "up"), cwd=ROOT, stderr=subprocess.DEVNULL, process_group=0
+    ) as process:
+        time.sleep(after_s)
+        os.killpg(process.pid, signal.SIGKILL)
+    assert say(second, "down").returncode == 0
+    assert traces(second) == []
+
+
+def test_a_second_cluster_lives_beside_the_first_and_goes_alone(
+    second: Layout, machine: Machine
+) -> None:
+    first = say(second, "up")
+    assert first.returncode == 0, first.stderr
+    started_s = time.monotonic()
+    again = say(second, "up")
+    assert again.returncode == 0
+    assert time.monotonic() - started_s < 10
+    assert "wait for" not in again.stderr
+    assert say(second, "status").returncode == 0
+    nodes = say(second, "exec", "kubectl", "get", "nodes", "-o", "name")
+    assert nodes.stdout == "node/node1\n"
+    assert traces(second) != []
+    assert say(second, "down").returncode == 0
+    assert traces(second) == []
+    assert say(second, "status").returncode == 1
+    assert machine.run("true").returncode == 0
+
+
+def test_words_without_a_cluster_say_how_to_start_one(second: Layout) -> None:
+    for words in (("exec", "true"), ("load", "x"), ("logs", "etcd")):
+        done = say(second, *words)
+        assert done.returncode == 1
+        assert done.stderr.startswith("cluster: no ")
+        assert "Traceback" not in done.stderr
+
+
+def test_another_copy_is_waited_for(second: Layout) -> None:
+    second.cache.mkdir(parents=True, exist_ok=True)
+    holder = ["flock", "-x", str(second.lock("cluster")), "sleep", "1"]
+    with subprocess.Popen(holder):
+        time.sleep(0.3)
+        done = say(second, "down")
+    assert done.returncode == 0
+    assert "waiting for it" in done.stderr
+
+
+def test_this_machine_is_found_fit_by_the_same_look_that_refuses_others() -> None:
+    assert problems(look(default()), default(), building=True) == []
