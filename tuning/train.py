@@ -83,7 +83,17 @@ def _train(run: Run, data_sha256: str, chosen: Device, stop: Stop, report: Progr
 
     base, adapter = guard.fingerprint(model), guard.weights(model)
     known = checkpoint.facts(run, data_sha256, base, ranks.world_size(), chosen.precision)
-    trainer = _trainer(run, known, chosen, model, tokenizer, rows, held_out, stop, report)
+    trainer = _trainer(run, chosen, model, tokenizer, rows, held_out)
+    # TRL rounds the adapter of a quantised base to bfloat16, which would not resume bitwise
+    models.in_float32(model)
+    models.set_weights(model, adapter)
+    for watch in (
+        callbacks.FiniteCallback(),
+        callbacks.CheckpointCallback(run.places.work_dir, known, summary.versions()),
+        callbacks.StopCallback(stop),
+        callbacks.ProgressCallback(report),
+    ):
+        trainer.add_callback(watch)
     started_s = time.monotonic()
     _fit(trainer, run, known, stop, report)
     seconds = time.monotonic() - started_s
@@ -107,17 +117,14 @@ class _Trainer(SFTTrainer):  # type: ignore[misc]  # trl is untyped
 
 def _trainer(
     run: Run,
-    known: Facts,
     chosen: Device,
     model: PeftModel,
     tokenizer: Any,
     rows: Examples,
     held_out: Examples | None,
-    stop: Stop,
-    report: ProgressSink,
 ) -> SFTTrainer:
+    """TRL's trainer around the adapted model. Raises Failure (BAD_CONFIG) when TRL refuses."""
     args = arguments.sft_config(run, chosen, evaluates=held_out is not None)
-    fresh = guard.weights(model)
     try:
         trainer = _Trainer(
             model=model,
@@ -125,20 +132,11 @@ def _trainer(
             train_dataset=rows.dataset,
             eval_dataset=held_out.dataset if held_out else None,
             processing_class=tokenizer,
-            callbacks=[
-                callbacks.FiniteCallback(),
-                callbacks.CheckpointCallback(run.places.work_dir, known, summary.versions()),
-                callbacks.StopCallback(stop),
-                callbacks.ProgressCallback(report),
-            ],
         )
     except ValueError as error:
         sentence = f"training_config: {printable(' '.join(str(error).split()))[:300]}"
         raise Failure(Kind.BAD_CONFIG, sentence) from error
     trainer.remove_callback(PrinterCallback)
-    # TRL rounds the adapter of a quantised base to bfloat16, which would not resume bitwise
-    models.in_float32(model)
-    models.set_weights(model, fresh)
     return trainer
 
 

@@ -1,7 +1,7 @@
 """Train a Run in this process or in one of its own, and watch it.
 
 As a program, `python tests/rig/trained.py RUN.json [KILL_AT]`: trains in a fresh process, and
-kills itself with SIGKILL when that step has been reported; prints the adapter's sha256.
+kills itself with SIGKILL when that step has been reported.
 """
 
 from __future__ import annotations
@@ -65,11 +65,18 @@ def go(run: Run, stop_at: int | None = None) -> Trained:
     return Trained(run, train(run, watcher.stop, watcher), watcher)
 
 
-def go_elsewhere(run: Run, kill_at: int | None = None, hash_seed: int = 0) -> int:
-    """The same in a fresh process with one thread; returns its exit code (negative: the signal)."""
+def go_elsewhere(
+    run: Run, kill_at: int | None = None, hash_seed: int = 0, processes: int = 1
+) -> int:
+    """The same in a fresh process with one thread; returns its exit code (negative: the signal).
+
+    With several `processes` they train together, as torchrun starts them (on one machine, gloo).
+    """
     path = run.places.work_dir / "run.json"
     runs.write(run, path)
-    command = [sys.executable, __file__, str(path), *([] if kill_at is None else [str(kill_at)])]
+    many = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    command = [sys.executable, *(many if processes > 1 else []), __file__, str(path)]
+    command += [] if kill_at is None else [str(kill_at)]
     env = os.environ | {
         "OMP_NUM_THREADS": "1",
         "PYTHONHASHSEED": str(hash_seed),

@@ -34,6 +34,7 @@ def short(work: Path, base: Path, case: str) -> Run:
 
 
 Case = tuple[Method, Mapping[str, Any], Mapping[str, Any], bool]
+SAVED = {"save_strategy": "steps", "save_steps": 5}
 CASES: dict[str, Case] = {
     "lora": ("lora", {}, {}, False),
     "qlora": ("qlora", {}, {}, False),
@@ -64,11 +65,13 @@ CASES: dict[str, Case] = {
         True,
     ),
     "activation checkpointing": ("lora", {}, {"gradient_checkpointing": True}, False),
+    "dropout, saved": ("lora", {"lora_dropout": 0.2}, SAVED, False),
+    "qlora, saved": ("qlora", {}, SAVED, False),
     "user's own saves": ("lora", {}, {"save_strategy": "steps", "save_steps": 3}, False),
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [case for case in CASES if not case.endswith("saved")])
 def test_a_stopped_run_goes_on_to_the_same_bytes(base: Path, tmp_path: Path, case: str) -> None:
     whole = go(short(tmp_path / "whole", base, case))
     run = short(tmp_path / "stopped", base, case)
@@ -83,20 +86,27 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(base: Path, tmp_path: Path, cas
     assert folder_sha256(resumed.adapter) == folder_sha256(whole.adapter)
 
 
-@pytest.mark.parametrize("case", ["dropout", "qlora"])
+@pytest.mark.parametrize("case", ["dropout, saved", "qlora, saved"])
 def test_a_killed_run_goes_on_to_the_same_bytes(base: Path, tmp_path: Path, case: str) -> None:
+    whole = go(short(tmp_path / "whole", base, case))
     run = short(tmp_path / "killed", base, case)
-    saving = {**run.config.training, "save_strategy": "steps", "save_steps": 5}
-    run = run.model_copy(update={"config": run.config.model_copy(update={"training": saving})})
     assert go_elsewhere(run, kill_at=13) == -signal.SIGKILL
-    assert not run.places.adapter_dir.exists()
-    assert go_elsewhere(run) == 0
-    other = tmp_path / "whole"
-    shutil.copytree(run.places.work_dir, other, ignore=shutil.ignore_patterns("check*", "adap*"))
-    (other / "result.json").unlink()
-    moved = run.model_copy(update={"places": run.places.model_copy(update={"work": str(other)})})
-    assert go_elsewhere(moved) == 0
-    assert folder_sha256(run.places.adapter_dir) == folder_sha256(moved.places.adapter_dir)
+    assert not run.places.adapter_dir.exists() and not run.places.result_file.exists()
+    resumed = go(run)
+    assert any("going on from step 10" in note for note in resumed.watcher.notes)
+    assert folder_sha256(resumed.adapter) == folder_sha256(whole.adapter)
+
+
+def test_two_processes_that_train_together_resume_as_well(base: Path, tmp_path: Path) -> None:
+    digests = []
+    for kill_at in (None, 13):
+        run = short(tmp_path / str(kill_at), base, "dropout, saved")
+        if kill_at:
+            assert go_elsewhere(run, kill_at=kill_at, processes=2) != 0
+            assert not run.places.adapter_dir.exists()
+        assert go_elsewhere(run, processes=2) == 0
+        digests.append(folder_sha256(run.places.adapter_dir))
+    assert digests[0] == digests[1]
 
 
 def test_a_stopped_run_says_where_it_is_and_how_to_go_on(base: Path, tmp_path: Path) -> None:
@@ -129,6 +139,16 @@ def test_a_stop_in_an_evaluation_leaves_it_and_repeats_it(base: Path, tmp_path: 
     with pytest.raises(Failure) as stopped:
         go(run, stop_at=8)  # reported before the evaluation of step 8
     assert stopped.value.kind is Kind.INTERRUPTED and "step 8 of 20" in stopped.value.sentence
+    assert folder_sha256(go(run).adapter) == folder_sha256(whole.adapter)
+
+
+def test_a_stop_at_the_end_of_an_epoch_loses_no_evaluation(base: Path, tmp_path: Path) -> None:
+    """The library would save the last step of an epoch, and evaluate after that."""
+    case = "evaluation and saving by epoch, best kept"
+    whole = go(short(tmp_path / "whole", base, case))
+    run = short(tmp_path / "stopped", base, case)
+    with pytest.raises(Failure):
+        go(run, stop_at=7)  # so that it ends with step 8, the last of the second epoch
     assert folder_sha256(go(run).adapter) == folder_sha256(whole.adapter)
 
 
