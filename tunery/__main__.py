@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from tuning.failure import Failure, Kind
+from tuning.quiet import quiet
 
 _WORDS = {
     "validate": "every problem of Workspaces and their ConfigMaps, without a network",
@@ -31,6 +32,7 @@ _SUMMARY = "Fine-tune a language model from one YAML, and get an adapter you can
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one word; returns the exit code (tuning/failure.py; 2 for a misspelt command)."""
     arguments = _parser(sys.argv[1:] if argv is None else argv)
+    quiet()
     try:
         return int(arguments.call(arguments))
     except Failure as failure:

@@ -74,8 +74,10 @@ def _words(run: Run, signals: Signals) -> tuple[Result, Pushed]:
     with Bar() as bar:
         words = Words(run, signals, bar)
         ready = words.prepare()
-        for line in (*report.lines(ready.report), *ready.warnings):
+        for line in report.lines(ready.report):
             bar.note(line)
+        for warning in ready.warnings:
+            bar.note(f"warning: {warning}")
         bar.note(f"{ready.steps} steps over {ready.tokens:,} tokens")
         trained = words.train()
         return trained, words.push(_bytes(bar.note))
@@ -116,3 +118,5 @@ def _report(arguments: argparse.Namespace, run: Run, trained: Result, pushed: Pu
     output.say(f"trained  {took}, loss {trained.final_loss:.3f}")
     output.say(f"adapter  {run.places.adapter_dir}")
     output.say(f"pushed   {pushed.pinned}")
+    if not pushed.is_image:
+        output.say(f"digest   {pushed.digest}")

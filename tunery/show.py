@@ -20,7 +20,8 @@ def table(rows: Iterable[Sequence[str]], indent: str = "  ") -> Iterator[str]:
 def settings(run: Run) -> Iterator[str]:
     """Each resolved value and where it came from."""
     yield "settings"
-    yield from table((r.path, _short(r.value), f"({r.source})") for r in run.resolved)
+    shown = (r for r in run.resolved if r.value != "None")
+    yield from table((r.path, _short(r.value), f"({r.source})") for r in shown)
 
 
 def memory(plan: Plan, name: str, gib: float) -> Iterator[str]:
@@ -33,8 +34,15 @@ def memory(plan: Plan, name: str, gib: float) -> Iterator[str]:
         ("activations", e.activations_gib),
         ("output head", e.head_gib),
         ("buffers", e.buffers_gib),
+        ("CUDA context and slack", _rest(plan)),
     )
     yield from table((label, f"{value:.2f} GiB") for label, value in parts)
+
+
+def _rest(plan: Plan) -> float:
+    e = plan.estimate
+    known = e.weights_gib + e.adapters_gib + e.activations_gib + e.head_gib + e.buffers_gib
+    return e.total_gib - known
 
 
 def _short(value: str, longest: int = 60) -> str:

@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tuning.failure import Failure, Kind
+from tuning.quiet import quiet
 from tuning.signals import Signals
 from tuning.stop import Stop
 
 if TYPE_CHECKING:
+    from tuning.prepared import Prepared
     from tuning.progress import Progress
 
 _log = logging.getLogger("tuning")
@@ -50,13 +52,12 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def _configure_logging() -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
-    for chatty in ("httpx", "huggingface_hub", "urllib3"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    quiet()
 
 
 def _speak(arguments: argparse.Namespace, signals: Signals) -> int:
     # Imported here, under handled signals: the libraries below take a second or more.
-    from tuning import report, run
+    from tuning import run
     from tuning.progress import Several
     from tuning.words import Words
 
@@ -69,14 +70,23 @@ def _speak(arguments: argparse.Namespace, signals: Signals) -> int:
             sinks.append(stack.enter_context(server))  # type: ignore[arg-type]  # also a sink
         words = Words(run.read(arguments.run), signals, Several(*sinks))
         if arguments.word == "prepare":
-            for line in report.lines(words.prepare().report):
-                _log.info(line)
+            _tell(words.prepare())
         elif arguments.word == "train":
             finished = words.train()
             _log.info("trained %d steps, final loss %.4f", finished.steps, finished.final_loss)
         else:
             _log.info("pushed %s", words.push().pinned)
     return 0
+
+
+def _tell(ready: Prepared) -> None:
+    from tuning import report
+
+    for line in report.lines(ready.report):
+        _log.info(line)
+    for warning in ready.warnings:
+        _log.warning("warning: %s", warning)
+    _log.info("%d steps over %s tokens", ready.steps, f"{ready.tokens:,}")
 
 
 def _end(failure: Failure) -> int:
