@@ -30,7 +30,6 @@ from tuning import (
     export,
     guard,
     prepared,
-    quiet,
     ranks,
     summary,
 )
@@ -64,7 +63,7 @@ def train(run: Run, stop: Stop, report: ProgressSink) -> Result:
         return finished
     chosen = device.choose(run, device.here())
     report.note(f"training on {chosen.name} in {chosen.reason}")
-    with quiet.libraries(), guard.as_failures(run):
+    with guard.as_failures(run):
         return _train(run, data_sha256, chosen, stop, report)
 
 

@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from tuning import quiet
 from tuning.config import DatasetSection, ModelSection, QuantizationSection, TrainingConfig
 from tuning.rows import Chat, Row, to_json
 from tuning.run import BaseModelSource, DataSource, Hardware, Output, Places, Run
@@ -162,11 +161,6 @@ def make_run(
 
 def answers(model: Path, adapter: Path | None, asked: Sequence[str]) -> list[str]:
     """What base (or base + adapter) says to each question, greedily, in at most 12 tokens."""
-    with quiet.libraries():
-        return _answers(model, adapter, asked)
-
-
-def _answers(model: Path, adapter: Path | None, asked: Sequence[str]) -> list[str]:
     import torch
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
