@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, set_seed
 
 from presets.problem import printable
-from tuning import ranks
+from tuning import attention, ranks
 from tuning.device import Device
 from tuning.failure import Failure, Kind
 from tuning.run import Run
@@ -56,6 +56,7 @@ def load_base(run: Run, device: Device) -> Any:
         what = f"lacks {len(absent)} of its weights, {absent[0]} for one"
         raise _unusable(run, what, None)
     keep_gradients_true(model)
+    attention.use(model, run, device)
     model.config.use_cache = False
     return model
 
