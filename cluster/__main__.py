@@ -45,6 +45,7 @@ def parser() -> argparse.ArgumentParser:
     word.add_argument("part", nargs="*", choices=[*PARTS, []], help="default: what `up` needs")
     word = words.add_parser("up", help="start the cluster, building what is missing")
     word.add_argument("--gpus", type=int, default=0, help="nvidia.com/gpu to offer on the node")
+    word.add_argument("--karpenter", action="store_true", help="simulated nodes for NodeClaims")
     words.add_parser("down", help="stop it and remove everything but the cache")
     words.add_parser("status", help="what is built and what runs; exit 1 when not all runs")
     word = words.add_parser("exec", help="run a command inside, with KUBECONFIG and kubectl")
@@ -61,13 +62,12 @@ def parser() -> argparse.ArgumentParser:
 
 def _act(layout: Layout, given: argparse.Namespace) -> int:
     if given.word == "build":
-        with locked(layout):
-            wanted = given.part or CORE
-            preflight.check(layout, building=bool(missing(layout, wanted)))
-            build(layout, wanted)
+        wanted = given.part or CORE
+        preflight.check(layout, building=bool(missing(layout, wanted)))
+        build(layout, wanted)
     elif given.word == "up":
         with locked(layout):
-            up.up(layout, given.gpus)
+            up.up(layout, given.gpus, given.karpenter)
     elif given.word == "down":
         with locked(layout):
             up.down(layout)

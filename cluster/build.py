@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cluster.commands import run
 from cluster.layout import Layout
+from cluster.lock import locked
 from cluster.parts import PARTS, Part
 from cluster.progress import step
 
@@ -36,7 +37,14 @@ def build(layout: Layout, names: Iterable[str]) -> None:
     Raises:
         CommandFailed: the Go compiler refused.
     """
-    for name in missing(layout, names):
+    for name in names:
+        if missing(layout, [name]):
+            with locked(layout, "build"):
+                _build_if_missing(layout, name)
+
+
+def _build_if_missing(layout: Layout, name: str) -> None:
+    if missing(layout, [name]):
         part = PARTS[name]
         with step(f"build {part.name} {part.version}"):
             _build(part, folder_of(layout, name))
@@ -53,6 +61,7 @@ def _build(part: Part, target: Path) -> None:
             timeout_s=3600,
             env={"CGO_ENABLED": "1" if part.cgo else "0", "GOWORK": "off"},
         )
+    _keep_files(part, unfinished)
     unfinished.rename(target)
     for old in target.parent.glob(f"{part.name}-v*"):
         if old != target:
@@ -64,3 +73,14 @@ def _go_build(part: Part, package: str, output: Path) -> list[str]:
     if part.tags:
         flags += ["-tags", part.tags]
     return ["go", "build", *flags, "-o", str(output), package]
+
+
+def _keep_files(part: Part, folder: Path) -> None:
+    """Copy what else is needed of the module, so that starting needs no module cache."""
+    if not part.files:
+        return
+    module = Path(run(["go", "list", "-m", "-f", "{{.Dir}}", part.module], cwd=part.folder).strip())
+    share = folder / "share"
+    share.mkdir()
+    for path in (path for pattern in part.files for path in module.glob(pattern)):
+        shutil.copyfile(path, share / path.name)

@@ -98,12 +98,18 @@ def load_named(layout: Layout, machine: int, image: str) -> None:
     if Path(image).is_file():
         load(layout, machine, Path(image).resolve())
         return
-    archive = layout.images / "load.tar"
-    try:
+    archive = layout.images / f"load-{_id(layout, image)[:12]}.tar"
+    if not archive.exists():
+        for old in layout.images.glob("load-*.tar"):
+            old.unlink()
         save(layout, image, archive)
-        load(layout, machine, archive)
-    finally:
-        archive.unlink(missing_ok=True)
+    load(layout, machine, archive)
+
+
+def _id(layout: Layout, name: str) -> str:
+    """The image's own id: its archive in the cache is good while this stays."""
+    form = ("inspect", "--type", "image", "--format", "{{.FromImageID}}")
+    return run(buildah(layout, *form, name)).strip()
 
 
 def push(layout: Layout, machine: int, name: str, reference: str, user: str = "pusher") -> None:

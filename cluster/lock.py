@@ -1,4 +1,4 @@
-"""One builder, starter or stopper at a time; images are built beside them, also one at a time."""
+"""One builder, starter or stopper at a time; binaries and images are built beside them."""
 
 from __future__ import annotations
 

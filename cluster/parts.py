@@ -24,6 +24,8 @@ class Part:
     """Linker variables that carry the version: `{version}`, `{major}`, `{minor}` are filled in."""
     tags: str = ""
     cgo: bool = False
+    files: tuple[str, ...] = ()
+    """Patterns of files in the module that are kept beside the binaries, in share/."""
     optional: bool = field(default=False)
     """Built only when asked for."""
 
@@ -39,7 +41,9 @@ class Part:
     @property
     def key(self) -> str:
         """Name of its folder in the cache: changes with whatever changes the binaries."""
-        recipe = f"{sorted(self.programs.items())}{self.variables}{self.tags}{self.cgo}".encode()
+        kept = f"{self.files}" if self.files else ""
+        programs = sorted(self.programs.items())
+        recipe = f"{programs}{self.variables}{self.tags}{self.cgo}{kept}".encode()
         files = [path.read_bytes() for path in sorted(self.folder.iterdir())]
         digest = hashlib.sha256(b"".join([recipe, *files])).hexdigest()
         return f"{self.name}-{self.version}-{digest[:8]}"
@@ -128,9 +132,20 @@ PARTS: Mapping[str, Part] = {
             "karpenter",
             "sigs.k8s.io/karpenter",
             {"karpenter": "sigs.k8s.io/karpenter/kwok"},
+            files=("pkg/apis/crds/*.yaml", "kwok/apis/crds/*.yaml"),
             optional=True,
         ),
-        Part("kwok", "sigs.k8s.io/kwok", {"kwok": "sigs.k8s.io/kwok/cmd/kwok"}, optional=True),
+        Part(
+            "kwok",
+            "sigs.k8s.io/kwok",
+            {"kwok": "sigs.k8s.io/kwok/cmd/kwok"},
+            files=(
+                "kustomize/stage/node/fast/node-*.yaml",
+                "kustomize/stage/node/heartbeat/node-*.yaml",
+                "kustomize/stage/pod/fast/pod-*.yaml",
+            ),
+            optional=True,
+        ),
     )
 }
 CORE: tuple[str, ...] = tuple(name for name, part in PARTS.items() if not part.optional)

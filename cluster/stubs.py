@@ -15,6 +15,8 @@ from pathlib import Path
 
 from cluster.commands import run
 
+_VERSION_FILE = re.compile(r"\bFile: (\S+)")
+_VERSION_NAME = re.compile(r"\bName: (\S+)\s+Flags:")
 _NEEDED = re.compile(r"\(NEEDED\)\s+Shared library: \[(.+?)\]")
 _SYMBOL = re.compile(
     r"^\s*\d+:\s+[0-9a-f]+\s+\S+\s+(?P<type>\S+)\s+(?P<bind>\S+)\s+\S+\s+(?P<index>\S+)\s+"
@@ -32,40 +34,48 @@ class Library:
     wanted: frozenset[tuple[str, str]]
     """(symbol, version node or "") that somebody else must define; weak ones left out."""
     defined: frozenset[str]
+    nodes: Mapping[str, frozenset[str]]
+    """Library → its version nodes that this one asks for."""
 
 
-def parse(dynamic: str, symbols: str) -> Library:
-    """Read the output of `readelf -d` and `readelf --dyn-syms`, both with -W."""
+def parse(dynamic: str, symbols: str, versions: str) -> Library:
+    """Read the output of `readelf -d`, `readelf --dyn-syms` and `readelf -V`, all with -W."""
     wanted, defined = set(), set()
     for found in _SYMBOL.finditer(symbols):
         if found["index"] != "UND":
             defined.add(found["name"])
         elif found["bind"] == "GLOBAL":
             wanted.add((found["name"], found["version"] or ""))
-    return Library(frozenset(_NEEDED.findall(dynamic)), frozenset(wanted), frozenset(defined))
+    needed = frozenset(_NEEDED.findall(dynamic))
+    return Library(needed, frozenset(wanted), frozenset(defined), _nodes(versions))
+
+
+def _nodes(versions: str) -> dict[str, frozenset[str]]:
+    found: dict[str, set[str]] = defaultdict(set)
+    file = ""
+    for line in versions.splitlines():
+        if named := _VERSION_FILE.search(line):
+            file = named[1]
+        elif file and (node := _VERSION_NAME.search(line)):
+            found[file].add(node[1])
+    return {name: frozenset(nodes) for name, nodes in found.items()}
 
 
 def plan(libraries: Mapping[str, Library], absent: Iterable[str]) -> dict[str, dict[str, set[str]]]:
     """For each absent library: version node → symbols. A symbol with a version goes to the library
-    of that name, else to the only one whose node it can be; those without go to the first."""
+    that has this node; those without go to the first."""
     stubs: dict[str, dict[str, set[str]]] = {name: defaultdict(set) for name in sorted(absent)}
     if not stubs:
         return {}
     defined = frozenset().union(*(library.defined for library in libraries.values()))
     for library in libraries.values():
         for symbol, version in library.wanted:
-            home = _home(version, stubs)
+            home = next((n for n in stubs if version in library.nodes.get(n, ())), "")
             if home:
                 stubs[home][version].add(symbol)
             elif not version and symbol not in defined:
                 stubs[next(iter(stubs))][""].add(symbol)
     return stubs
-
-
-def _home(version: str, stubs: Iterable[str]) -> str:
-    """The stub that has this version node: nodes are named after the library (libcublas.so.13)."""
-    stem = version.split(".so")[0].lower()
-    return next((name for name in stubs if version and name.split(".so")[0].lower() == stem), "")
 
 
 def assembly(symbols: Iterable[str]) -> str:
@@ -107,7 +117,8 @@ def write(site_packages: Path) -> list[str]:
 def read(path: Path) -> Library:
     """Look into a shared library with readelf."""
     dynamic = run(["readelf", "-dW", str(path)])
-    return parse(dynamic, run(["readelf", "--dyn-syms", "-W", str(path)]))
+    symbols = run(["readelf", "--dyn-syms", "-W", str(path)])
+    return parse(dynamic, symbols, run(["readelf", "-VW", str(path)]))
 
 
 def _system(name: str) -> Path:

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from cluster import config, front, images, machine, pki, preflight, processes
+import presets
+from cluster import config, front, images, machine, pki, preflight, processes, simulated
 from cluster.addresses import NODE
 from cluster.build import build, missing, program
 from cluster.commands import run
@@ -18,17 +19,21 @@ from cluster.parts import CORE
 from cluster.progress import say, step
 from cluster.trouble import CommandFailed, Trouble
 
+SIMULATED = ("karpenter", "kwok")
 MANIFESTS = Path(__file__).parent / "manifests"
 
 
-def up(layout: Layout, gpus: int = 0) -> None:
+def up(layout: Layout, gpus: int = 0, karpenter: bool = False) -> None:
     """Build what is missing, start what does not run, wait until the node is Ready.
+
+    `gpus` is what the node offers as nvidia.com/gpu; with `karpenter`, NodeClaims get nodes.
 
     Raises:
         Trouble: with every cause, when the machine lacks something or a program ends early.
     """
-    preflight.check(layout, building=bool(missing(layout, CORE)))
-    build(layout, CORE)
+    wanted = (*CORE, *(SIMULATED if karpenter else ()))
+    preflight.check(layout, building=bool(missing(layout, wanted)))
+    build(layout, wanted)
     archive = images.busybox(layout)
     pid = machine.find(layout)
     if pid is None or not _whole(layout, pid):
@@ -40,6 +45,9 @@ def up(layout: Layout, gpus: int = 0) -> None:
         _start(layout, pid, archive)
     if gpus:
         set_gpus(layout, pid, gpus)
+    if karpenter:
+        with step("start kwok and Karpenter"):
+            _start_simulated(layout, pid)
     say(f"ready; kubectl: python -m cluster exec kubectl get nodes; KUBECONFIG={layout.kubeconfig}")
 
 
@@ -141,6 +149,17 @@ def _start(layout: Layout, pid: int, archive: Path) -> None:
         kubectl(layout, pid, "wait", "--for=create", f"node/{NODE}", "--timeout=60s")
         kubectl(layout, pid, "wait", "--for=condition=Ready", f"node/{NODE}", "--timeout=60s")
         kubectl(layout, pid, "wait", "--for=create", "serviceaccount/default", "--timeout=60s")
+
+
+def _start_simulated(layout: Layout, pid: int) -> None:
+    types = simulated.instance_types(presets.load().gpus)
+    (layout.etc / "instance-types.json").write_text(types)
+    for path in simulated.crds(layout):
+        kubectl(layout, pid, "apply", "--server-side", "-f", str(path))
+    kubectl(layout, pid, "wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+    kubectl(layout, pid, "apply", "-f", "-", stdin=simulated.objects())
+    for daemon in simulated.daemons(layout, partial(program, layout)):
+        processes.start(layout, pid, daemon)
 
 
 def _wait_for_containerd(layout: Layout, pid: int, limit_s: float = 30) -> None:

@@ -87,10 +87,16 @@ def test_stubs_define_what_is_wanted_in_its_version_node() -> None:
         "   1: 0000000000000000     0 FUNC    GLOBAL DEFAULT  UND gemm@libcublas.so.13 (5)\n"
         "   2: 0000000000000000     0 NOTYPE  GLOBAL DEFAULT  UND ncclSend\n"
         "   3: 0000000000000000     0 NOTYPE  WEAK   DEFAULT  UND __gmon_start__\n"
-        "   4: 0000000000001000     9 FUNC    GLOBAL DEFAULT   12 ours@@V1\n",
+        "   4: 0000000000001000     9 FUNC    GLOBAL DEFAULT   12 ours@@V1\n"
+        "   5: 0000000000000000     0 FUNC    GLOBAL DEFAULT  UND barrier@SHMEM (6)\n",
+        "  0x0000: Version: 1  File: libshmem_host.so.3  Cnt: 1\n"
+        "  0x0010:   Name: SHMEM  Flags: none  Version: 6\n"
+        "  0x0020: Version: 1  File: libcublas.so.13  Cnt: 1\n"
+        "  0x0030:   Name: libcublas.so.13  Flags: none  Version: 5\n",
     )
     assert torch.needed == {"libcublas.so.13", "libnccl.so.2"}
-    planned = stubs.plan({"torch": torch}, torch.needed)
+    planned = stubs.plan({"torch": torch}, [*torch.needed, "libshmem_host.so.3"])
+    assert planned["libshmem_host.so.3"]["SHMEM"] == {"barrier"}
     assert planned["libcublas.so.13"]["libcublas.so.13"] == {"gemm"}
     assert {s for nodes in planned.values() for s in nodes.get("", ())} == {"ncclSend"}
     assert stubs.version_script({"v": ["b", "a"], "": ["c"]}) == "v { global: a; b; };\n"

@@ -30,6 +30,20 @@ SETTING = "TUNERY_KUBECONFIG"
 BUSYBOX = "localhost/tunery/busybox:1"
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 Object = dict[str, Any]
+RESTRICTED_CONTAINER: Object = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
+RESTRICTED_POD: Object = {
+    "restartPolicy": "Never",
+    "automountServiceAccountToken": False,
+    "securityContext": {
+        "runAsNonRoot": True,
+        "runAsUser": 10001,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    },
+}
 
 
 @dataclass(frozen=True)
@@ -173,11 +187,7 @@ def pod(name: str, *argv: str, **spec: Any) -> Object:
         "name": "main",
         "image": BUSYBOX,
         "command": list(argv) or ["sleep", "infinity"],
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": RESTRICTED_CONTAINER,
         "resources": {"limits": {"cpu": "200m", "memory": "64Mi"}},
         **spec.pop("container", {}),
     }
@@ -186,14 +196,8 @@ def pod(name: str, *argv: str, **spec: Any) -> Object:
         "kind": "Pod",
         "metadata": {"name": name, "labels": {"app": name}},
         "spec": {
-            "restartPolicy": "Never",
-            "automountServiceAccountToken": False,
+            **RESTRICTED_POD,
             "terminationGracePeriodSeconds": 1,
-            "securityContext": {
-                "runAsNonRoot": True,
-                "runAsUser": 10001,
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
             "containers": [container],
             **spec,
         },
