@@ -1,5 +1,5 @@
 """Nodes that cost nothing: Karpenter answers NodeClaims with our instance types, kwok lets the
-nodes it makes look alive. For tests of provisioning, capacity and release; no pod really runs there.
+nodes it makes look alive. For tests of provisioning, capacity and release: no pod really runs.
 """
 
 from __future__ import annotations
