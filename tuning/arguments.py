@@ -59,6 +59,8 @@ def sft_config(run: Run, device: Device, evaluates: bool) -> SFTConfig:
     theirs = {key: value for key, value in asked.items() if key not in _OURS}
     if not evaluates:
         theirs["eval_strategy"] = "no"
+    if not run.config.dataset.shuffle_dataset:
+        theirs.setdefault("train_sampling_strategy", "sequential")
     try:
         return SFTConfig(**{**theirs, **_checkpointing(asked), **_decided(run, device)})
     except (TypeError, ValueError, ImportError) as error:

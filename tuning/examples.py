@@ -15,11 +15,9 @@ from typing import Any
 from datasets import Dataset
 
 from tuning.failure import Failure, Kind
+from tuning.loss import IGNORED
 from tuning.run import Run
 from tuning.tokens import Encoded, encoded_rows
-
-IGNORED = -100
-"""Label of a token without loss (torch's cross-entropy)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,7 +132,7 @@ def _is_full_disk(error: Exception, run: Run) -> bool:
     text = str(error).lower()
     if "no space left" in text or "os error 28" in text:
         return True
-    writing = "pytorchstreamwriter" in text or "file write failed" in text
+    writing = any(words in text for words in ("inline_container", "iostream", "file write failed"))
     return writing and shutil.disk_usage(run.places.work_dir).free < _FULL_DISK_BYTES
 
 

@@ -104,7 +104,18 @@ def add_adapter(model: Any, run: Run, seed: int) -> PeftModel:
         sentence = f"training_config.LoraConfig: {_one_line(error)}"
         raise Failure(Kind.BAD_CONFIG, sentence) from error
     in_float32(adapted)
+    leave_casts_to_autocast(adapted)
     return adapted
+
+
+def leave_casts_to_autocast(model: torch.nn.Module) -> None:
+    """Keep PEFT from casting every layer's input to the adapter's float32.
+
+    Under autocast that copy is cast back at once: the same numbers, computed later and held longer.
+    """
+    for module in model.modules():
+        if isinstance(module, BaseTunerLayer):
+            module.cast_input_dtype_enabled = False
 
 
 def lora_options(options: Mapping[str, Any]) -> dict[str, Any]:

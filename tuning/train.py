@@ -12,15 +12,13 @@ import resource
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import torch
-from peft import PeftModel, set_peft_model_state_dict
+from peft import set_peft_model_state_dict
 from safetensors.torch import load_file
-from transformers import PrinterCallback, TrainerState
+from transformers import TrainerState
 from trl import SFTTrainer
 
-from presets.problem import printable
 from tuning import (
     arguments,
     callbacks,
@@ -35,6 +33,7 @@ from tuning import (
 )
 from tuning import model as models
 from tuning import result as results
+from tuning import trainer as trainers
 from tuning.checkpoint import Checkpoint, Facts
 from tuning.device import Device
 from tuning.examples import Examples
@@ -82,7 +81,7 @@ def _train(run: Run, data_sha256: str, chosen: Device, stop: Stop, report: Progr
 
     base, adapter = guard.fingerprint(model), guard.weights(model)
     known = checkpoint.facts(run, data_sha256, base, ranks.world_size(), chosen.precision)
-    trainer = _trainer(run, chosen, model, tokenizer, rows, held_out)
+    trainer = trainers.build(run, chosen, model, tokenizer, rows, held_out)
     # TRL rounds the adapter of a quantised base to bfloat16, which would not resume bitwise
     models.in_float32(model)
     models.set_weights(model, adapter)
@@ -105,38 +104,6 @@ def _train(run: Run, data_sha256: str, chosen: Device, stop: Stop, report: Progr
     if warning:
         report.note(warning)
     return _publish(run, known, trainer, rows, held_out, eval_loss, seconds)
-
-
-class _Trainer(SFTTrainer):  # type: ignore[misc]  # trl is untyped
-    """SFTTrainer that leaves the model card to tuning/card.py: it would write one at every save."""
-
-    def create_model_card(self, *_: Any, **__: Any) -> None:
-        pass
-
-
-def _trainer(
-    run: Run,
-    chosen: Device,
-    model: PeftModel,
-    tokenizer: Any,
-    rows: Examples,
-    held_out: Examples | None,
-) -> SFTTrainer:
-    """TRL's trainer around the adapted model. Raises Failure (BAD_CONFIG) when TRL refuses."""
-    args = arguments.sft_config(run, chosen, evaluates=held_out is not None)
-    try:
-        trainer = _Trainer(
-            model=model,
-            args=args,
-            train_dataset=rows.dataset,
-            eval_dataset=held_out.dataset if held_out else None,
-            processing_class=tokenizer,
-        )
-    except ValueError as error:
-        sentence = f"training_config: {printable(' '.join(str(error).split()))[:300]}"
-        raise Failure(Kind.BAD_CONFIG, sentence) from error
-    trainer.remove_callback(PrinterCallback)
-    return trainer
 
 
 def _fit(trainer: SFTTrainer, run: Run, known: Facts, stop: Stop, report: ProgressSink) -> None:

@@ -20,6 +20,7 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from tuning import arguments, callbacks, checkpoint, device, examples, guard, model
 from tuning.failure import Failure, Kind
+from tuning.loss import IGNORED
 from tuning.progress import Quiet
 from tuning.rows import Chat, Text
 from tuning.run import Run
@@ -208,7 +209,7 @@ def test_loss_lies_on_the_answers_only(base: Path, tmp_path: Path) -> None:
     loaded = examples.load(run.places.rows_file, run, tokenizer)
     assert loaded is not None and loaded.rows == 64
     for row, code in zip(loaded.dataset, tiny.codes(), strict=True):
-        learned = [label for label in row["labels"] if label != examples.IGNORED]
+        learned = [label for label in row["labels"] if label != IGNORED]
         assert tokenizer.decode(learned) == f"{code}<|end|>"
 
 
@@ -353,6 +354,15 @@ def test_what_tunery_decides_cannot_be_overridden(base: Path, tmp_path: Path) ->
     assert args.save_total_limit is None and not args.push_to_hub
     assert not args.assistant_only_loss and args.report_to == []
     assert args.resume_from_checkpoint is None
+
+
+def test_rows_stay_in_order_when_shuffling_is_off(base: Path, tmp_path: Path) -> None:
+    run = run_of(base, tmp_path)
+    here = device.choose(run, device.here())
+    assert arguments.sft_config(run, here, False).train_sampling_strategy == "random"
+    dataset = run.config.dataset.model_copy(update={"shuffle_dataset": False})
+    run = run.model_copy(update={"config": run.config.model_copy(update={"dataset": dataset})})
+    assert arguments.sft_config(run, here, False).train_sampling_strategy == "sequential"
 
 
 def test_quiet_is_a_sink(base: Path, tmp_path: Path) -> None:
