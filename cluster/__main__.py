@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cluster import images, machine, preflight, processes, recipes, up
-from cluster.build import build, folder_of, missing, program
+from cluster.build import build, folder_of, missing
 from cluster.layout import Layout, default
 from cluster.lock import locked
 from cluster.parts import CORE, PARTS
@@ -48,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
     word.add_argument("--karpenter", action="store_true", help="simulated nodes for NodeClaims")
     words.add_parser("down", help="stop it and remove everything but the cache")
     words.add_parser("status", help="what is built and what runs; exit 1 when not all runs")
-    word = words.add_parser("exec", help="run a command inside, with KUBECONFIG and kubectl")
+    word = words.add_parser("exec", help="run a command inside, with kubectl and ctr at hand")
     word.add_argument("command", nargs=argparse.REMAINDER)
     word = words.add_parser("load", help="import an image archive, or an image built here")
     word.add_argument("image")
@@ -111,11 +111,12 @@ def _status(layout: Layout) -> int:
 def _exec(layout: Layout, command: Sequence[str]) -> int:
     if not command:
         raise Trouble("exec needs a command: python -m cluster exec kubectl get nodes")
-    folder = str(Path(program(layout, "kubectl")).parent)
+    folders = [str(folder_of(layout, n)) for n in PARTS if not missing(layout, [n])]
     env = {
         **os.environ,
         "KUBECONFIG": str(layout.kubeconfig),
-        "PATH": f"{folder}:{os.environ['PATH']}",
+        "CONTAINERD_NAMESPACE": "k8s.io",
+        "PATH": ":".join([*folders, os.environ["PATH"]]),
     }
     return subprocess.call(machine.inside(_running(layout), command, Path.cwd()), env=env)
 

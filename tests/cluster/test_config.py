@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -15,7 +18,7 @@ from rig import kube
 from cluster import config, front, pki, stubs
 from cluster.daemons import all_daemons
 from cluster.layout import Layout
-from cluster.recipes import without_gpu
+from cluster.recipes import ROOT, without_gpu
 
 LAYOUT = Layout(Path("/c"), Path("/s"))
 
@@ -78,6 +81,23 @@ def test_another_cluster_must_be_named_with_its_context(tmp_path: Path) -> None:
     for setting in (str(file), f"{file}@prod", f"{tmp_path / 'none'}@kind"):
         with pytest.raises(pytest.UsageError):
             kube.outside(setting)
+
+
+def test_another_cluster_leaves_out_what_needs_our_own_machine(tmp_path: Path) -> None:
+    file = tmp_path / "config"
+    file.write_text(yaml.safe_dump({"contexts": [{"name": "kind"}]}))
+    argv = [sys.executable, "-m", "pytest", "--collect-only", "-v", "tests/cluster"]
+    env = {**os.environ, kube.SETTING: f"{file}@kind"}
+    done = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "deselected" in done.stdout
+    assert "test_a_restricted_pod_runs" in done.stdout
+    assert "test_a_killed_process" not in done.stdout
+    wrong = subprocess.run(
+        argv, cwd=ROOT, env={**env, kube.SETTING: f"{file}@prod"}, capture_output=True, text=True
+    )
+    assert wrong.returncode != 0
+    assert "no context 'prod'" in wrong.stdout + wrong.stderr
 
 
 def test_stubs_define_what_is_wanted_in_its_version_node() -> None:

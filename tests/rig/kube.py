@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from cluster import images, up
 from cluster import machine as namespaces
@@ -121,8 +122,6 @@ def outside(setting: str) -> Outside:
         )
     if not Path(file).is_file():
         raise pytest.UsageError(f"{SETTING}: {file} is not a file")
-    import yaml
-
     contexts = [c["name"] for c in yaml.safe_load(Path(file).read_text()).get("contexts", [])]
     if context not in contexts:
         raise pytest.UsageError(f"{SETTING}: {file} has no context {context!r}; it has {contexts}")
