@@ -106,8 +106,12 @@ def seal(folder: Path, step: int, known: Facts, versions: Mapping[str, str]) -> 
     _sync_folder(folder.parent)
 
 
-def choose(work: Path, known: Facts) -> tuple[Checkpoint | None, tuple[str, ...]]:
+def choose(
+    work: Path, known: Facts, versions: Mapping[str, str]
+) -> tuple[Checkpoint | None, tuple[str, ...]]:
     """The newest whole checkpoint, and a warning for each newer one that is broken.
+
+    Other versions of the libraries are a warning too: they may compute other bits.
 
     Broken and half-written folders are removed, so that a later save cannot mix with them.
     Raises Failure (BAD_CONFIG) when a whole checkpoint belongs to a changed run.
@@ -116,7 +120,9 @@ def choose(work: Path, known: Facts) -> tuple[Checkpoint | None, tuple[str, ...]
     for step, folder in reversed(_folders(work)):
         problem = _problem(folder, step)
         if problem is None:
-            _refuse_changed(_seal_of(folder).facts, known, folder)
+            sealed = _seal_of(folder)
+            _refuse_changed(sealed.facts, known, folder)
+            warnings += _other_versions(sealed.versions, versions)
             return Checkpoint(folder, step), tuple(warnings)
         if (folder / SEAL).exists():
             warnings.append(f"{folder.name} is broken ({problem}) and was removed")
@@ -174,6 +180,15 @@ def _refuse_changed(theirs: Facts, ours: Facts, folder: Path) -> None:
         "change it back to go on, or use another work folder (or delete this one) to start afresh"
     )
     raise Failure(Kind.BAD_CONFIG, sentence)
+
+
+def _other_versions(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    both = sorted(before.keys() & now.keys())
+    moved = [f"{name} {before[name]} → {now[name]}" for name in both if before[name] != now[name]]
+    if not moved:
+        return []
+    what = f"the checkpoint is of other library versions ({', '.join(moved)})"
+    return [f"{what}; the adapter may differ in its last bits from one trained in one go"]
 
 
 def same(one: Facts, other: Facts) -> bool:

@@ -111,7 +111,7 @@ def _fit(trainer: SFTTrainer, run: Run, known: Facts, stop: Stop, report: Progre
 
     Raises Failure (INTERRUPTED) when it was stopped before: the Trainer returns as if all was done.
     """
-    found, warnings = checkpoint.choose(run.places.work_dir, known)
+    found, warnings = checkpoint.choose(run.places.work_dir, known, summary.versions())
     for warning in warnings:
         report.note(warning)
     per_epoch, steps = _steps(trainer)

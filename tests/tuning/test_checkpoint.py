@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tuning import checkpoint
-from tuning.checkpoint import SEAL, Facts
+from tuning.checkpoint import SEAL, Checkpoint, Facts
 from tuning.failure import Failure, Kind
 
 FILES = {
@@ -35,9 +35,16 @@ def known(**changed: object) -> Facts:
     return Facts.model_validate(facts | changed)
 
 
+VERSIONS = {"torch": "2"}
+
+
+def choose(work: Path, facts: Facts) -> tuple[Checkpoint | None, tuple[str, ...]]:
+    return checkpoint.choose(work, facts, VERSIONS)
+
+
 def saved(work: Path, step: int, facts: Facts | None = None) -> Path:
     folder = written(work, step)
-    checkpoint.seal(folder, step, facts or known(), {"torch": "2"})
+    checkpoint.seal(folder, step, facts or known(), VERSIONS)
     return folder
 
 
@@ -52,13 +59,13 @@ def written(work: Path, step: int) -> Path:
 def test_the_newest_is_chosen_by_its_number_not_by_its_clock(tmp_path: Path) -> None:
     for step in (9, 100, 20):
         os.utime(saved(tmp_path, step), (1, 1000 - step))
-    found, warnings = checkpoint.choose(tmp_path, known())
+    found, warnings = choose(tmp_path, known())
     assert found is not None and found.step == 100
     assert warnings == ()
 
 
 def test_no_folder_is_no_checkpoint(tmp_path: Path) -> None:
-    assert checkpoint.choose(tmp_path / "none", known()) == (None, ())
+    assert choose(tmp_path / "none", known()) == (None, ())
 
 
 def test_what_the_trainer_leaves_behind_is_removed_and_never_loaded(tmp_path: Path) -> None:
@@ -85,7 +92,7 @@ def test_every_rank_must_have_saved_its_random_state(tmp_path: Path) -> None:
         checkpoint.seal(folder, 1, known(world_size=2), {})
     (folder / "rng_state_1.pth").write_bytes(b"r")
     checkpoint.seal(folder, 1, known(world_size=2), {})
-    assert checkpoint.choose(tmp_path, known(world_size=2))[0] is not None
+    assert choose(tmp_path, known(world_size=2))[0] is not None
 
 
 def _truncate(name: str) -> Callable[[Path], object]:
@@ -133,7 +140,7 @@ def test_a_broken_newest_falls_back_to_the_older_one_with_a_warning(
     saved(tmp_path, 10)
     newest = saved(tmp_path, 20)
     BREAKAGES[breakage](newest)
-    found, warnings = checkpoint.choose(tmp_path, known())
+    found, warnings = choose(tmp_path, known())
     assert found is not None and found.step == 10
     assert len(warnings) == 1 and "checkpoint-20 is broken" in warnings[0]
     assert not newest.exists(), "a later save must not mix with what is left of it"
@@ -142,14 +149,14 @@ def test_a_broken_newest_falls_back_to_the_older_one_with_a_warning(
 def test_a_half_written_newest_is_passed_over_in_silence(tmp_path: Path) -> None:
     saved(tmp_path, 10)
     half = written(tmp_path, 20)
-    found, warnings = checkpoint.choose(tmp_path, known())
+    found, warnings = choose(tmp_path, known())
     assert found is not None and found.step == 10
     assert warnings == () and not half.exists()
 
 
 def test_only_broken_ones_is_a_fresh_start(tmp_path: Path) -> None:
     BREAKAGES["lost optimizer.pt"](saved(tmp_path, 10))
-    found, warnings = checkpoint.choose(tmp_path, known())
+    found, warnings = choose(tmp_path, known())
     assert found is None and len(warnings) == 1
 
 
@@ -167,7 +174,7 @@ def test_a_changed_run_is_refused_with_what_has_changed(tmp_path: Path, change: 
     changed, words = CHANGES[change]
     folder = saved(tmp_path, 10)
     with pytest.raises(Failure) as refused:
-        checkpoint.choose(tmp_path, known(**changed))
+        choose(tmp_path, known(**changed))
     assert refused.value.kind is Kind.BAD_CONFIG
     assert words in refused.value.sentence and "start afresh" in refused.value.sentence
     assert folder.exists(), "somebody's work is never deleted"
@@ -175,7 +182,13 @@ def test_a_changed_run_is_refused_with_what_has_changed(tmp_path: Path, change: 
 
 def test_settings_that_are_not_part_of_the_identity_refuse_nothing(tmp_path: Path) -> None:
     saved(tmp_path, 10)
-    assert checkpoint.choose(tmp_path, known(settings={}))[0] is not None
+    assert choose(tmp_path, known(settings={}))[0] is not None
+
+
+def test_other_library_versions_are_told_and_go_on(tmp_path: Path) -> None:
+    saved(tmp_path, 10)
+    found, warnings = checkpoint.choose(tmp_path, known(), {"torch": "3", "peft": "1"})
+    assert found is not None and "torch 2 → 3" in warnings[0]
 
 
 def test_rotation_keeps_the_newest_two_and_the_best(tmp_path: Path) -> None:
@@ -198,7 +211,7 @@ def test_other_folders_are_left_alone(tmp_path: Path, name: str) -> None:
     work = tmp_path / "work"
     other = work / f"x{name}".replace("/", "_")
     other.mkdir(parents=True, exist_ok=True)
-    assert checkpoint.choose(work, known())[0] is None
+    assert choose(work, known())[0] is None
     assert other.exists()
 
 
@@ -209,5 +222,5 @@ def test_any_bytes_as_a_seal_are_a_broken_checkpoint(
 ) -> None:
     work = tmp_path_factory.mktemp("work")
     (saved(work, 3) / SEAL).write_bytes(content)
-    found, warnings = checkpoint.choose(work, known())
+    found, warnings = choose(work, known())
     assert found is None and len(warnings) == 1
