@@ -21,5 +21,8 @@ cluster-status: setup
 test-cluster: setup cluster-packages ## what only real pods can show
 	@$(BIN)/pytest tests/cluster
 
-image-base image-tuner image-tuner-whole image-operator: image-%: setup cluster-packages
+image-base image-tuner image-operator: image-%: setup cluster-packages
 	@$(CLUSTER) image $*
+
+image-tuner-whole: setup cluster-packages ## the 6 GB image as users build it, checked from inside
+	@$(CLUSTER) image tuner-whole --check

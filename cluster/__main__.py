@@ -54,6 +54,7 @@ def parser() -> argparse.ArgumentParser:
     word.add_argument("image")
     word = words.add_parser("image", help="build an image of the project with buildah")
     word.add_argument("image", choices=sorted(_IMAGES))
+    word.add_argument("--check", action="store_true", help="load everything in it, list licences")
     word.add_argument("--push", metavar="REF", help="push it to the registry beside the cluster")
     word = words.add_parser("logs", help="print the log of a part's program")
     word.add_argument("program")
@@ -80,6 +81,8 @@ def _act(layout: Layout, given: argparse.Namespace) -> int:
     elif given.word == "image":
         with locked(layout, "images"):
             name = _IMAGES[given.image](layout)
+        if given.check:
+            sys.stdout.write(recipes.contents(layout, name))
         if given.push:
             images.push(layout, _running(layout), name, given.push)
     elif given.word == "logs":

@@ -61,12 +61,12 @@ def busybox(layout: Layout) -> Path:
 def build(
     layout: Layout, recipe: Path, context: Path, name: str, options: Sequence[str] = ()
 ) -> None:
-    """`buildah bud` in chroot isolation: no container engine needed."""
+    """`buildah bud` in chroot isolation: no container engine needed. Its caches of packages stay
+    below the layout's cache."""
     argv = [
         "bud",
         "--isolation",
         "chroot",
-        "--layers",
         "--timestamp",
         "0",
         *options,
@@ -76,7 +76,34 @@ def build(
         name,
         str(context),
     ]
-    run(buildah(layout, *argv), timeout_s=1800)
+    scratch = layout.cache / "buildah" / "tmp"
+    scratch.mkdir(parents=True, exist_ok=True)
+    run(buildah(layout, *argv), env={"TMPDIR": str(scratch)}, timeout_s=1800)
+
+
+def run_in(layout: Layout, name: str, argv: Sequence[str], script: Path, stdin: str) -> str:
+    """Run a command in a throw-away container of an image, with `script` as /script; its output."""
+    container = run(buildah(layout, "from", name)).strip()
+    options = ("--isolation", "chroot", "--volume", f"{script}:/script:ro")
+    try:
+        return run(buildah(layout, "run", *options, container, "--", *argv), stdin=stdin)
+    finally:
+        run(buildah(layout, "rm", container))
+
+
+def remove(layout: Layout, *names: str) -> None:
+    """Remove images by name, and layers that only they used."""
+    if names:
+        run(buildah(layout, "rmi", "--force", *names))
+
+
+def tags(layout: Layout, repository: str) -> list[str]:
+    """Names of the images that buildah has of a repository."""
+    form = ("--format", "{{.Name}}:{{.Tag}}", "--filter", f"reference={repository}:*")
+    try:
+        return run(buildah(layout, "images", *form)).split()
+    except CommandFailed:  # it has none
+        return []
 
 
 def save(layout: Layout, name: str, archive: Path) -> None:

@@ -6,9 +6,11 @@ Names of local images are their recipes' digests, so nothing is built twice and 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import shutil
 import sys
+import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -23,6 +25,7 @@ ROOT = Path(__file__).parent.parent
 TUNER = "localhost/tunery/tuner:dev"
 TUNER_WHOLE = "localhost/tunery/tuner:whole"
 OPERATOR = "localhost/tunery/operator:dev"
+LOADED = ("torch", "transformers", "peft", "trl", "bitsandbytes", "datasets", "tuning.train")
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 # Without the CUDA runtime torch would not tell cleanly that there is no GPU.
 _KEPT = {"nvidia-cuda-runtime", "nvidia-cuda-cupti"}
@@ -65,9 +68,10 @@ def tuner(layout: Layout) -> str:
 
 def tuner_runtime(layout: Layout) -> str:
     """Base and dependencies of the tuner for tests, as an image; its name."""
-    sources = [ROOT / "constraints.txt", ROOT / "pyproject.toml", Path(stubs.__file__)]
+    sources = [ROOT / "constraints.txt", Path(stubs.__file__)]
     recipe = FOLDER / "tuner-cpu" / "Containerfile"
-    name = f"localhost/tunery/tuner-cpu:{digest([*sources, recipe])}"
+    repository = "localhost/tunery/tuner-cpu"
+    name = f"{repository}:{digest([*sources, recipe], dependencies())}"
     if not images.exists(layout, name):
         below = base(layout)
         context = fresh(layout.images / "tuner-cpu.context")
@@ -78,12 +82,30 @@ def tuner_runtime(layout: Layout) -> str:
         with step(f"image {name}"):
             images.build(layout, recipe, context, name, ["--build-arg", f"BASE={below}"])
         shutil.rmtree(context)
+        images.remove(layout, *(tag for tag in images.tags(layout, repository) if tag != name))
     return name
+
+
+def dependencies() -> str:
+    """What pyproject.toml asks for in the tuner: the rest of that file changes no image."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return json.dumps([project["dependencies"], project["optional-dependencies"]["tuner"]])
 
 
 def tuner_whole(layout: Layout) -> str:
     """Dockerfile.tuner as it is, 6 GB, on the local base."""
     return _from_dockerfile(layout, "Dockerfile.tuner", TUNER_WHOLE)
+
+
+def contents(layout: Layout, name: str) -> str:
+    """Check a tuner image from inside; a table of what it holds, with versions and licences.
+
+    Raises:
+        CommandFailed: something does not load, or is not at its pinned version.
+    """
+    argv = ["python", "/script", *LOADED]
+    constraints = (ROOT / "constraints.txt").read_text()
+    return images.run_in(layout, name, argv, FOLDER / "contents.py", constraints)
 
 
 def operator(layout: Layout) -> str:
@@ -163,9 +185,10 @@ def copy_code(source: Path, target: Path) -> None:
     shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
 
 
-def digest(files: Iterable[Path]) -> str:
+def digest(files: Iterable[Path], also: str = "") -> str:
     """Twelve hex digits of the contents."""
-    return hashlib.sha256(b"\0".join(f.read_bytes() for f in files)).hexdigest()[:12]
+    contents = [also.encode(), *(f.read_bytes() for f in files)]
+    return hashlib.sha256(b"\0".join(contents)).hexdigest()[:12]
 
 
 def _from_dockerfile(layout: Layout, dockerfile: str, name: str) -> str:
@@ -179,7 +202,7 @@ def _from_dockerfile(layout: Layout, dockerfile: str, name: str) -> str:
             ROOT / dockerfile,
             ROOT,
             name,
-            ["--build-arg", f"BASE={below}", *secret, *settings],
+            ["--layers", "--build-arg", f"BASE={below}", *secret, *settings],
         )
     return name
 

@@ -87,6 +87,7 @@ def test_the_pulling_user_cannot_push(machine: Machine, tmp_path: Path) -> None:
     target = f"{addresses.REGISTRY}/test/refused:1"
     with pytest.raises(CommandFailed, match=r"denied|403|forbidden"):
         images.push(machine.layout, machine.pid, "localhost/refused", target, user="puller")
+    images.remove(machine.layout, "localhost/refused")
 
 
 def test_a_registry_that_is_down_is_told_and_comes_back(

@@ -210,3 +210,4 @@ def volume_image(own: Machine, folder: Path, reference: str) -> None:
     name = f"localhost/{uuid.uuid4().hex[:8]}"
     images.build(own.layout, recipe, folder, name)
     images.push(own.layout, own.pid, name, reference)
+    images.remove(own.layout, name)
