@@ -116,8 +116,8 @@ _KEPT = {
     "olmo3": _Kept(queries=13, keys=4),
     "gemma3_text": _Kept(hidden=16, queries=12, keys=4),
     "gemma2": _Kept(hidden=16, queries=6, scores=8),
-    "phi3": _Kept(ungrouped=4),
-    "phi": _Kept(hidden=3, queries=7, ffn=8),
+    "phi3": _Kept(queries=10, ungrouped=4),
+    "phi": _Kept(hidden=3, queries=9, ffn=8),
     "falcon": _Kept(hidden=3, queries=3, keys=4, ffn=2.25),
 }
 
@@ -190,12 +190,10 @@ def _block_bytes_per_token(a: Architecture, work: Work) -> float:
 def _adapter_inputs(a: Architecture, work: Work) -> float:
     """Bytes per token of the inputs that LoRA keeps.
 
-    With float32 adapters under autocast every target keeps a 16-bit copy of its own; otherwise
-    layers that read the same tensor share it, and attention's output is kept already.
+    Layers that read the same tensor share it, and attention's output is kept already: PEFT's own
+    cast to float32, which gave each target a copy, is off (tuning/model.py).
     """
     layers = targeted(a, work)
-    if work.float32_adapters and work.dtype != "float32":
-        return sum(2 * layer.inputs + 2 * work.rank for layer in layers)
     shared = {_reads(layer.name): layer.inputs for layer in layers}
     shared.pop("attention", None)
     if work.dtype == "float32":

@@ -11,6 +11,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from jobs.estimate import Work, activation_bytes, adapter_bytes
 from presets import Architecture
+from tuning.model import leave_casts_to_autocast
 
 _TOKENS, _RANK = 128, 8
 _ALL = Work(weight_bits=16, rank=_RANK, targets=(), batch=1, length=_TOKENS, checkpointing=False)
@@ -48,6 +49,7 @@ def _model(a: Architecture, layers: int, targets: tuple[str, ...]) -> PeftModel:
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
+    leave_casts_to_autocast(model)
     return model
 
 
