@@ -29,11 +29,11 @@ check: setup ## style, types, import directions: seconds
 format: setup
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
-test: setup system ## everything
+test: setup system cluster-packages ## everything
 	@$(BIN)/pytest tests -m "not long"
 
 test-fast: setup system ## what needs no training
-	@$(BIN)/pytest tests -m "not long" --ignore=tests/training --ignore=tests/chain
+	@$(BIN)/pytest tests -m "not long" --ignore=tests/training --ignore=tests/chain --ignore=tests/cluster
 
 demo: demo-local ## a tuning Workspace, end to end, on this machine
 
@@ -54,3 +54,5 @@ clean:
 
 kill-matrix: setup system ## killed at twelve moments by two signals: the same digest (docs/benchmarks.md)
 	@$(BIN)/pytest tests/chain/test_kill.py -m "long or not long"
+
+-include cluster.mk
