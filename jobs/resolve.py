@@ -23,6 +23,7 @@ from tuning.run import (
     Resolved,
     Run,
 )
+from tuning.urls import hub_dataset
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +108,9 @@ def _fit(
         "per_device_train_batch_size": chosen.batch_size,
         "gradient_accumulation_steps": chosen.gradient_accumulation,
         "activation_checkpointing": chosen.checkpointing,
-        "max_length": chosen.max_length,
     }
+    if chosen.max_length != config.training.get("max_length"):
+        values["max_length"] = chosen.max_length
     open_values = {k: v for k, v in values.items() if not _set_by_user(config, f"training.{k}")}
     fitted = config.with_values("training", open_values, "memory")
     if not _set_by_user(config, "model.dtype"):
@@ -157,6 +159,9 @@ def _data(tuning: Tuning, config: TrainingConfig, context: Context, site: Site) 
         return DataSource(kind="path", path=site.data_path, allow_hosts=hosts)
     if source is not None and source.image:
         return DataSource(kind="image", image=source.image, allow_hosts=hosts)
+    dataset = hub_dataset(source.urls[0]) if source is not None and source.urls else None
+    if dataset is not None:
+        return DataSource(kind="dataset", dataset=dataset, allow_hosts=hosts)
     if source is not None and source.urls:
         return DataSource(kind="urls", urls=source.urls, allow_hosts=hosts)
     return DataSource(kind="path", path=str(site.places.data_dir), allow_hosts=hosts)

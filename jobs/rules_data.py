@@ -14,7 +14,7 @@ from jobs.workspace import Destination, Source
 from presets.problem import Problem, shown
 from tuning.reference import Reference
 from tuning.reference import parse as parse_reference
-from tuning.urls import basename, static_problem
+from tuning.urls import HUB_SCHEME, basename, hub_dataset, static_problem
 
 ONE_SOURCE = "Exactly one of URLs, Volume, or Image must be specified"
 ONE_DESTINATION = "Exactly one of Volume or Image must be specified"
@@ -94,6 +94,9 @@ def _url_problems(urls: tuple[str, ...], path: str, context: Context) -> Iterato
     first: dict[str, str] = {}
     for number, url in enumerate(urls):
         where = f"{path}[{number}]"
+        if url.startswith(HUB_SCHEME):
+            yield from _hub_problems(url, where, alone=len(urls) == 1)
+            continue
         problem = static_problem(url, context.allow_hosts)
         if problem:
             yield Problem(where, problem, f"it is {shown(url)}")
@@ -103,3 +106,13 @@ def _url_problems(urls: tuple[str, ...], path: str, context: Context) -> Iterato
             what = f"ends with the file name {shown(name)}, as {first[name]} does"
             yield Problem(where, what, "rename one: the second would overwrite the first")
         first.setdefault(name, where)
+
+
+def _hub_problems(url: str, where: str, *, alone: bool) -> Iterator[Problem]:
+    """A Hugging Face data set by its id: additive to KAITO's rules."""
+    if hub_dataset(url) is None:
+        do = "write hf://datasets/org/name or hf://datasets/org/name@revision"
+        yield Problem(where, f"{shown(url)} names no data set of the hub", do)
+    elif not alone:
+        what = f"{shown(url)} stands beside other URLs"
+        yield Problem(where, what, "name one data set of the hub, or only files")

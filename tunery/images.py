@@ -39,9 +39,15 @@ def client(arguments: argparse.Namespace, reference: Reference) -> Registry:
 
 
 def options(arguments: argparse.Namespace, reference: Reference) -> Options:
-    """What the shell says (proxies, CA), then what the command says."""
+    """What the shell says (proxies, CA), then what the command says. A person is waiting."""
     from tuning.connection import from_environment
+    from tuning.retry import Patience
 
     found = from_environment(os.environ)
     hosts = frozenset({reference.registry}) if arguments.insecure else frozenset()
-    return replace(found, insecure_hosts=hosts, ca_file=arguments.ca or found.ca_file)
+    return replace(
+        found,
+        insecure_hosts=hosts,
+        ca_file=arguments.ca or found.ca_file,
+        patience=Patience(deadline_s=10),
+    )

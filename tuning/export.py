@@ -27,7 +27,6 @@ from tuning import card, chart
 from tuning.failure import Failure, Kind
 from tuning.result import Record
 from tuning.run import Run
-from tuning.tokenizer import template_text
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -48,15 +47,18 @@ def rehearse(model: PeftModel, run: Run) -> None:
         _read_back(model, Path(folder))
 
 
-def export(model: PeftModel, run: Run, record: Record) -> str:
+def export(model: PeftModel, run: Run, record: Record, chat_template: str | None = None) -> str:
     """Write the adapter folder of the run; returns the sha256 of its weights.
+
+    `chat_template` is what it was trained with, where that is not the base model's own: whoever
+    serves the adapter needs the same.
 
     Raises Failure (INTERNAL) when what was written does not read back as what was trained.
     """
     final = run.places.adapter_dir
     with _fresh(final) as folder:
         targets = _save(model, folder, record.base_model, record.revision)
-        _write_papers(folder, run, record, targets)
+        _write_papers(folder, record, targets, chat_template)
         _read_back(model, folder)
         digest = _finish(folder)
     return digest
@@ -111,15 +113,17 @@ def canonical_config(config: dict[str, Any], base: str, revision: str | None) ->
     return {**config, **fixed, "base_model_name_or_path": base, "revision": revision}
 
 
-def _write_papers(folder: Path, run: Run, record: Record, targets: list[str]) -> None:
+def _write_papers(
+    folder: Path, record: Record, targets: list[str], chat_template: str | None
+) -> None:
     text = json.dumps(record.model_dump(mode="json"), indent=2, sort_keys=True, ensure_ascii=False)
     papers = {
         RECORD: text + "\n",
         CURVE: chart.loss_curve(record.curve, record.eval_curve),
         CARD: card.readme(record, targets),
     }
-    if run.config.model.chat_template is not None:
-        papers[TEMPLATE] = template_text(run.config.model.chat_template)
+    if chat_template is not None:
+        papers[TEMPLATE] = chat_template
     for name, content in papers.items():
         (folder / name).write_text(content, encoding="utf-8")
 

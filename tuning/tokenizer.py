@@ -87,6 +87,12 @@ def template_problem(text: str) -> str | None:
     return None
 
 
+def own_template(tokenizer: Any, given: str | None) -> str | None:
+    """The template that must travel with the adapter; None when the base has it itself."""
+    template: str = tokenizer.chat_template
+    return template if given or is_plain(tokenizer) else None
+
+
 def is_plain(tokenizer: Any) -> bool:
     """Whether the model has no chat template of its own and ours stands in."""
     return str(tokenizer.chat_template).endswith(PLAIN_TEMPLATE)

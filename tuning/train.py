@@ -42,7 +42,7 @@ from tuning.progress import ProgressSink
 from tuning.result import Result
 from tuning.run import Run
 from tuning.stop import Stop
-from tuning.tokenizer import load_tokenizer
+from tuning.tokenizer import load_tokenizer, own_template
 
 _GIB = 1024**3
 
@@ -174,7 +174,8 @@ def _publish(
         record = summary.record(
             run, known, revision, arguments.seed(run), sizes, _trained(trainer, eval_loss)
         )
-        digest = export.export(trainer.model, run, record)
+        template = own_template(trainer.processing_class, run.config.model.chat_template)
+        digest = export.export(trainer.model, run, record, template)
         shared = record.model_dump(include=set(Result.model_fields))
         reached = Result(
             **shared, adapter_sha256=digest, seconds=seconds, peak_memory_gib=_peak_memory_gib()

@@ -45,6 +45,22 @@ _LONGEST_URL = 8192
 _LONGEST_HOST = 253
 
 
+HUB_SCHEME = "hf://"
+_HUB_DATASET = re.compile(
+    r"hf://datasets/"
+    r"(?P<id>[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})(?P<at>@[\w./-]{1,200})?/?"
+)
+
+
+def hub_dataset(url: str) -> str | None:
+    """`org/name` or `org/name@revision` of `hf://datasets/org/name[@revision]`, else None.
+
+    The form of huggingface_hub's own file system; KAITO knows only http and https.
+    """
+    match = _HUB_DATASET.fullmatch(url)
+    return match["id"] + (match["at"] or "") if match else None
+
+
 def static_problem(url: str, allow_hosts: tuple[str, ...] = ()) -> str | None:
     """What is wrong with the URL as written, in KAITO's words; None when nothing is.
 

@@ -184,3 +184,22 @@ def test_a_volume_that_would_lose_the_adapter_is_refused(
 def test_folders_of_the_node_can_be_allowed(create: Judge) -> None:
     body = tuning({"tuning.input": {"volumeSource": {"hostPath": {"path": "/data"}}}})
     assert create(body, allow_host_path=True) == ()
+
+
+@pytest.mark.parametrize(
+    ("urls", "told"),
+    [
+        (["hf://datasets/org/name"], None),
+        (["hf://datasets/org/name@v1.0"], None),
+        (["hf://org/name"], "names no data set of the hub"),
+        (["hf://datasets/name"], "names no data set of the hub"),
+        (["hf://datasets/../../etc"], "names no data set of the hub"),
+        (["hf://datasets/org/name", "https://x.example/a.jsonl"], "stands beside other URLs"),
+    ],
+)
+def test_a_data_set_of_the_hub_is_named_by_its_id(
+    create: Judge, urls: list[str], told: str | None
+) -> None:
+    found = create(tuning({"tuning.input": {"urls": urls}}))
+    assert [p.path for p in found] == ([] if told is None else ["tuning.input.urls[0]"])
+    assert told is None or told in found[0].what
