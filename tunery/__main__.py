@@ -7,10 +7,12 @@ word lives in its own file, imported only when asked for, so that `validate` nev
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib
 import os
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 
 from tuning.failure import Failure, Kind
 from tuning.quiet import quiet
@@ -31,8 +33,8 @@ _SUMMARY = "Fine-tune a language model from one YAML, and get an adapter you can
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one word; returns the exit code (tuning/failure.py; 2 for a misspelt command)."""
-    arguments = _parser(sys.argv[1:] if argv is None else argv)
     quiet()
+    arguments = _parser(sys.argv[1:] if argv is None else argv)
     try:
         return int(arguments.call(arguments))
     except Failure as failure:
@@ -54,11 +56,21 @@ def _parser(argv: Sequence[str]) -> argparse.Namespace:
     for word, summary in _WORDS.items():
         sub = words.add_parser(word, help=summary, description=summary[0].upper() + summary[1:])
         if word == asked:
-            module = importlib.import_module(f"tunery.{word}")
+            module = _imported(f"tunery.{word}")
             module.add_arguments(sub)
             sub.set_defaults(call=module.call)
         sub.add_argument("--json", action="store_true", help="print JSON instead of lines")
     return parser.parse_args(argv)
+
+
+def _imported(name: str) -> ModuleType:
+    """Import without looking for garbage, then or later: what a module makes stays."""
+    gc.disable()
+    try:
+        return importlib.import_module(name)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 if __name__ == "__main__":

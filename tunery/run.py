@@ -9,17 +9,19 @@ import argparse
 import shlex
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from tunery import output, show
 from tunery import plan as plans
-from tunery.bar import Bar, duration
 from tuning import run as runs
 from tuning.failure import Failure, Kind
-from tuning.push import Pushed
-from tuning.result import Result
 from tuning.run import Run
 from tuning.signals import Signals
 from tuning.stop import Stop
+
+if TYPE_CHECKING:
+    from tuning.push import Pushed
+    from tuning.result import Result
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,6 +70,7 @@ def _keep(run: Run) -> None:
 
 
 def _words(run: Run, signals: Signals) -> tuple[Result, Pushed]:
+    from tunery.bar import Bar
     from tuning import report
     from tuning.words import Words
 
@@ -114,6 +117,8 @@ def _report(arguments: argparse.Namespace, run: Run, trained: Result, pushed: Pu
             }
         )
         return
+    from tunery.bar import duration
+
     took = f"{trained.steps} steps in {duration(trained.seconds)}"
     output.say(f"trained  {took}, loss {trained.final_loss:.3f}")
     output.say(f"adapter  {run.places.adapter_dir}")

@@ -1,4 +1,4 @@
-"""Attention over packed rows, each row by itself: on a CPU its cost grows with rows, not with packs.
+"""Attention over packed rows, each by itself: on a CPU its cost grows with rows, not with packs.
 
 The library's own way computes a whole pack against itself and masks what crosses from row to row:
 at 4,096 tokens of short rows nearly all of it (measured: 4.2 ms a token instead of 1.1 for a model
@@ -53,24 +53,30 @@ def by_row(
     packed batch. Without it there is a TypeError, never attention across rows.
     """
     lengths = cu_seq_lens_q.diff().tolist()
-    rows = zip(*(tensor.split(lengths, dim=2) for tensor in (query, key, value)), strict=True)
-    seen = [
-        scaled_dot_product_attention(
-            *row,
-            **_who_sees_whom(length, sliding_window, query.device),
-            dropout_p=dropout,
-            scale=scaling,
-            enable_gqa=key.shape[1] != query.shape[1],
+    rows = zip(*(torch.split(t, lengths, dim=2) for t in (query, key, value)), strict=True)
+    seen = []
+    for row_query, row_key, row_value in rows:
+        mask = _window_mask(row_query, sliding_window)
+        seen.append(
+            scaled_dot_product_attention(
+                row_query,
+                row_key,
+                row_value,
+                attn_mask=mask,
+                is_causal=mask is None,
+                dropout_p=dropout,
+                scale=scaling,
+                enable_gqa=key.shape[1] != query.shape[1],
+            )
         )
-        for row, length in zip(rows, lengths, strict=True)
-    ]
     return torch.cat(seen, dim=2).transpose(1, 2).contiguous(), None
 
 
-def _who_sees_whom(length: int, window: int | None, device: torch.device) -> dict[str, Any]:
-    """All before, or the last `window` tokens where a layer looks no further."""
+def _window_mask(query: torch.Tensor, window: int | None) -> torch.Tensor | None:
+    """Who sees whom where a layer looks back only `window` tokens; None: all that came before."""
+    length = query.shape[2]
     if window is None or length <= window:
-        return {"is_causal": True}
-    place = torch.arange(length, device=device)
+        return None
+    place = torch.arange(length, device=query.device)
     distance = place[:, None] - place[None, :]
-    return {"attn_mask": (distance >= 0) & (distance < window)}
+    return (distance >= 0) & (distance < window)
