@@ -46,7 +46,7 @@ class Kind(Enum):
         return next((k for k in cls if k.exit_code == exit_code), None)
 
 
-class Failure(Exception):  # noqa: N818 the field's word; an interruption is no error
+class Failure(Exception):
     """A run that cannot go on: its kind, and one sentence that says what to do.
 
     Raised at the boundary where the cause is known, caught once in tuning/__main__.py.
