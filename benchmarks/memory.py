@@ -1,7 +1,7 @@
 """The memory estimate against the measured peak: `python benchmarks/memory.py`.
 
 Three model shapes, lora and qlora, with and without activation checkpointing. Each is trained for
-two steps by the product's own code (tuning/model.py, tuning/arguments.py, TRL's trainer). What is
+two steps by the product's own code (model.py, arguments.py, TRL's trainer). What is
 compared: all tensors alive at the peak of a step, as torch's allocator counts them, against
 `Estimate.tensors_gib`. On a GPU the counter is torch.cuda.max_memory_allocated; without one, the
 profiler's allocation events. CUDA's own context and the allocator's slack, which the estimate adds
@@ -34,8 +34,6 @@ from trl import SFTTrainer
 from jobs.demand import demand
 from jobs.estimate import Estimate, estimate
 from presets import Architecture, Gpu
-from tuning import arguments, device
-from tuning import model as models
 from tuning.config import (
     DatasetSection,
     ModelSection,
@@ -43,6 +41,8 @@ from tuning.config import (
     TrainingConfig,
 )
 from tuning.run import BaseModelSource, DataSource, Hardware, Output, Places, Run
+from tuning.training import arguments, device
+from tuning.training import model as models
 
 Method = Literal["lora", "qlora"]
 _STEPS = 2

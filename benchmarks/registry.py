@@ -24,10 +24,10 @@ import requests
 
 from benchmarks import measure
 from benchmarks.measure import Finished
-from tuning import layout, oci
-from tuning.provenance import Provenance
+from tuning.images import layout, oci
+from tuning.images.provenance import Provenance
+from tuning.images.registry import Registry
 from tuning.reference import parse
-from tuning.registry import Registry
 
 sys.path.insert(0, str(measure.ROOT / "tests"))
 from rig.adapters import adapter_folder

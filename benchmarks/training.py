@@ -27,7 +27,8 @@ from presets.problem import errors
 from tunery import machine
 from tuning import run as runs
 from tuning.config import CONFIG_KEY
-from tuning.rows import Chat, to_json
+from tuning.dataset.rows import Chat, to_json
+from tuning.quiet import quiet
 from tuning.run import Output, Places, Run
 
 Method = Literal["lora", "qlora"]
@@ -42,6 +43,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--method", choices=("lora", "qlora"), action="append")
     asked = parser.parse_args(words)
+    quiet()
     with tempfile.TemporaryDirectory(prefix="tunery-bench-") as folder:
         base = workload.build_model(Path(folder) / "base")
         data = _write_data(Path(folder), asked.rows)

@@ -191,7 +191,7 @@ def _adapter_inputs(a: Architecture, work: Work) -> float:
     """Bytes per token of the inputs that LoRA keeps.
 
     Layers that read the same tensor share it, and attention's output is kept already: PEFT's own
-    cast to float32, which gave each target a copy, is off (tuning/model.py).
+    cast to float32, which gave each target a copy, is off (tuning/training/model.py).
     """
     layers = targeted(a, work)
     shared = {_reads(layer.name): layer.inputs for layer in layers}

@@ -13,12 +13,12 @@ from collections.abc import Iterable, Iterator
 
 from jobs.context import Context
 from jobs.placeholders import placeholder_problems
-from jobs.rules_adapters import adapters_problems
-from jobs.rules_general import annotation_problems, name_problems, purpose_problems
-from jobs.rules_inference import inference_problems
-from jobs.rules_resource import resource_problems
-from jobs.rules_tuning import tuning_problems
-from jobs.rules_update import changed, update_problems
+from jobs.rules.adapters import adapters_problems
+from jobs.rules.general import annotation_problems, name_problems, purpose_problems
+from jobs.rules.inference import inference_problems
+from jobs.rules.resource import resource_problems
+from jobs.rules.tuning import tuning_problems
+from jobs.rules.update import changed, update_problems
 from jobs.workspace import Workspace
 from presets.problem import Problem
 

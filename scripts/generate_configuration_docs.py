@@ -1,6 +1,6 @@
 """Rewrites the tables of docs/configuration.md from what tuning/ really does.
 
-Run it after changing tuning/config_names.py or a preset: `python
+Run it after changing tuning/settings/names.py or a preset: `python
 scripts/generate_configuration_docs.py`. A test makes the tables again and compares.
 """
 
@@ -11,8 +11,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from tuning import config_names as names
 from tuning.config import TrainingConfig, parse
+from tuning.settings import names
 
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
 _BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)

@@ -1,4 +1,4 @@
-"""Writes tuning/options.json: what the installed TRL, PEFT and transformers know as options.
+"""Writes tuning/settings/options.json: what TRL, PEFT and transformers know as options.
 
 Run it after changing one of their versions: `python scripts/generate_options.py`. The rest of
 Tunery reads the file, so that a webhook can judge a configuration without importing torch; a test
@@ -24,7 +24,7 @@ import trl
 from transformers import Trainer, optimization
 from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 
-TARGET = Path(__file__).resolve().parent.parent / "tuning" / "options.json"
+TARGET = Path(__file__).resolve().parent.parent / "tuning" / "settings" / "options.json"
 
 # BitsAndBytesConfig has no annotations; these defaults are None and say nothing of the type.
 _UNTYPED = {
@@ -144,7 +144,7 @@ def absent_optimizers(names: list[str]) -> list[str]:
 
 
 def generate() -> str:
-    """The text of tuning/options.json for the installed versions."""
+    """The text of tuning/settings/options.json for the installed versions."""
     training = dataclass_options(trl.SFTConfig)
     training["report_to"]["choices"] = ["all", "none", *sorted(INTEGRATION_TO_CALLBACK)]
     sections = {

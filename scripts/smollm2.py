@@ -44,7 +44,7 @@ def _convert(folder: Path) -> None:
     config = loaded.config
     if hasattr(config, "quantization_config"):
         del config.quantization_config
-    # The loaded object remembers that it was quantised and refuses to be saved: a fresh one does not.
+    # The loaded object remembers that it was quantised and refuses to be saved; a fresh one saves.
     fresh = type(loaded)(config).to(torch.bfloat16)
     fresh.load_state_dict(loaded.state_dict())
     fresh.tie_weights()

@@ -86,7 +86,7 @@ def _of_workspace(file: Path, arguments: argparse.Namespace) -> Pair:
 
 
 def _of_folder(folder: Path, model: str | None) -> Pair:
-    from tuning.foreign import provenance_of
+    from tuning.images.foreign import provenance_of
 
     if model is not None:
         return Pair(folder, model)

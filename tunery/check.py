@@ -85,7 +85,7 @@ def _lines(run: Run, planned: Planned, ready: Prepared | None, access: str | Non
     if plan is not None:
         yield from show.memory(plan, run.hardware.name, run.hardware.gib_per_gpu)
     if ready is not None:
-        from tuning import report
+        from tuning.dataset import report
 
         yield from report.lines(ready.report)
         yield from (f"warning: {text}" for text in ready.warnings)

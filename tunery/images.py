@@ -12,8 +12,8 @@ from tuning.failure import Failure, Kind
 from tuning.reference import Reference, parse
 
 if TYPE_CHECKING:
-    from tuning.connection import Options
-    from tuning.registry import Registry
+    from tuning.images.connection import Options
+    from tuning.images.registry import Registry
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,15 +32,15 @@ def reference_of(text: str) -> Reference:
 
 def client(arguments: argparse.Namespace, reference: Reference) -> Registry:
     """A client for this registry, with the logins that `docker login` left."""
-    from tuning.credentials import Credentials
-    from tuning.registry import Registry
+    from tuning.images.credentials import Credentials
+    from tuning.images.registry import Registry
 
     return Registry(Credentials.of_user(os.environ), options(arguments, reference))
 
 
 def options(arguments: argparse.Namespace, reference: Reference) -> Options:
     """What the shell says (proxies, CA), then what the command says. A person is waiting."""
-    from tuning.connection import from_environment
+    from tuning.images.connection import from_environment
     from tuning.retry import Patience
 
     found = from_environment(os.environ)

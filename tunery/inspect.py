@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from tunery import images, output, show
 
 if TYPE_CHECKING:
-    from tuning.manifest import Manifest
-    from tuning.provenance import Provenance
+    from tuning.images.manifest import Manifest
+    from tuning.images.provenance import Provenance
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +36,7 @@ def call(arguments: argparse.Namespace) -> int:
 
 
 def _look(arguments: argparse.Namespace) -> tuple[Manifest, Provenance]:
-    from tuning import layout, provenance
+    from tuning.images import layout, provenance
 
     if arguments.ref.startswith("oci:"):
         folder = Path(arguments.ref.removeprefix("oci:"))

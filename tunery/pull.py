@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def call(arguments: argparse.Namespace) -> int:
-    from tuning import layout
+    from tuning.images import layout
 
     if arguments.ref.startswith("oci:"):
         found = layout.pull(Path(arguments.ref.removeprefix("oci:")), arguments.folder)

@@ -23,8 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def call(arguments: argparse.Namespace) -> int:
-    from tuning import oci
-    from tuning.foreign import provenance_of
+    from tuning.images import oci
+    from tuning.images.foreign import provenance_of
     from tuning.push import to_disk, to_registry
 
     where = output_of(arguments.where, arguments.insecure)

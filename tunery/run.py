@@ -71,7 +71,7 @@ def _keep(run: Run) -> None:
 
 def _words(run: Run, signals: Signals) -> tuple[Result, Pushed]:
     from tunery.bar import Bar
-    from tuning import report
+    from tuning.dataset import report
     from tuning.words import Words
 
     with Bar() as bar:

@@ -80,7 +80,7 @@ def _speak(arguments: argparse.Namespace, signals: Signals) -> int:
 
 
 def _tell(ready: Prepared) -> None:
-    from tuning import report
+    from tuning.dataset import report
 
     for line in report.lines(ready.report):
         _log.info(line)

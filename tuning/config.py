@@ -1,8 +1,8 @@
 """The user's training configuration: KAITO's `training_config.yaml`, key for key.
 
 Text → frozen values, each with where it came from, or every problem at once. Used by admission,
-the command line and the pod alike. Imports no torch. The steps: tuning/config_read.py (keys and
-types), tuning/config_rules.py (settings that fight), and here defaults and the result.
+the command line and the pod alike. Imports no torch. The steps: tuning/settings/read.py (keys and
+types), tuning/settings/rules.py (settings that fight), and here defaults and the result.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from pydantic import BaseModel, ConfigDict
 
 import presets
 from presets.problem import Problem, errors
-from tuning import config_lora, config_rules
-from tuning.config_read import read
-from tuning.config_settings import Settings
-from tuning.config_settings import Source as Source
+from tuning.settings import adapter as config_lora
+from tuning.settings import rules as config_rules
+from tuning.settings.read import read
+from tuning.settings.setting import Settings
+from tuning.settings.setting import Source as Source
 
 Method = Literal["lora", "qlora"]
 CONFIG_KEY = "training_config.yaml"

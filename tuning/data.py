@@ -15,18 +15,18 @@ from pathlib import Path
 from typing import IO, Any
 
 from presets.problem import shown
-from tuning import order
 from tuning.config import DatasetSection
-from tuning.data_notes import warnings
+from tuning.dataset import order
+from tuning.dataset.fetch import Fetched
+from tuning.dataset.notices import warnings
+from tuning.dataset.readers import read_rows
+from tuning.dataset.report import DataFile, DataReport, digest_of
+from tuning.dataset.rows import Bad, BadRaw, Raw, Row, excerpt, to_json
+from tuning.dataset.shapes import Columns, convert, detect
+from tuning.dataset.tally import Tally
+from tuning.dataset.tokens import Encoded, Limits, encode_within
 from tuning.failure import Failure, Kind
-from tuning.fetch import Fetched
-from tuning.readers import read_rows
-from tuning.report import DataFile, DataReport, digest_of
-from tuning.rows import Bad, BadRaw, Raw, Row, excerpt, to_json
 from tuning.run import Run
-from tuning.shapes import Columns, convert, detect
-from tuning.tally import Tally
-from tuning.tokens import Encoded, Limits, encode_within
 
 __all__ = ["DataReport", "prepare_rows", "read_rows"]
 

@@ -10,16 +10,18 @@ import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tuning import data, preflight, prepared, sources, steps, tokenizer, unpack, weights
-from tuning.credentials import Credentials
-from tuning.fetch import Fetched
+from tuning import data, prepared, steps, weights
+from tuning.dataset import sources, tokenizer
+from tuning.dataset.fetch import Fetched
+from tuning.dataset.tokens import encoded_rows
+from tuning.images import preflight, unpack
+from tuning.images.credentials import Credentials
+from tuning.images.registry import Registry
 from tuning.prepared import Prepared
 from tuning.push import credentials, options
 from tuning.reference import parse
-from tuning.registry import Registry
 from tuning.run import Run
 from tuning.stop import Stop
-from tuning.tokens import encoded_rows
 
 Note = Callable[[str], None]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from tuning.dataset.report import DataReport
 from tuning.failure import Failure, Kind
-from tuning.report import DataReport
 from tuning.result import replace
 from tuning.run import Part, Run, canonical
 

@@ -1,6 +1,6 @@
 """Progress: how far a run is, for whoever watches.
 
-The trainer's callback (tuning/callbacks.py) makes one per step; a sink shows it: the terminal's
+The trainer's callback (training/callbacks.py) makes one per step; a sink shows it: the terminal's
 bar, the Prometheus endpoint (tuning/metrics.py), the pod's last words. Imports no torch.
 """
 

@@ -13,14 +13,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from tuning import layout, oci, prepared, result
-from tuning.connection import Options, from_environment
-from tuning.credentials import Credentials
+from tuning import prepared, result
 from tuning.failure import Failure, Kind
+from tuning.images import layout, oci
+from tuning.images.connection import Options, from_environment
+from tuning.images.credentials import Credentials
+from tuning.images.provenance import Provenance
+from tuning.images.registry import Registry
 from tuning.prepared import Prepared
-from tuning.provenance import Provenance
 from tuning.reference import parse
-from tuning.registry import Registry
 from tuning.result import Result
 from tuning.run import Output, Part, Run, canonical
 

@@ -19,7 +19,15 @@ from safetensors.torch import load_file
 from transformers import TrainerState
 from trl import SFTTrainer
 
-from tuning import (
+from tuning import prepared
+from tuning import result as results
+from tuning.dataset.tokenizer import load_tokenizer, own_template
+from tuning.failure import Failure, Kind
+from tuning.progress import ProgressSink
+from tuning.result import Result
+from tuning.run import Run
+from tuning.stop import Stop
+from tuning.training import (
     arguments,
     callbacks,
     checkpoint,
@@ -27,22 +35,14 @@ from tuning import (
     examples,
     export,
     guard,
-    prepared,
     ranks,
     summary,
 )
-from tuning import model as models
-from tuning import result as results
-from tuning import trainer as trainers
-from tuning.checkpoint import Checkpoint, Facts
-from tuning.device import Device
-from tuning.examples import Examples
-from tuning.failure import Failure, Kind
-from tuning.progress import ProgressSink
-from tuning.result import Result
-from tuning.run import Run
-from tuning.stop import Stop
-from tuning.tokenizer import load_tokenizer, own_template
+from tuning.training import model as models
+from tuning.training import trainer as trainers
+from tuning.training.checkpoint import Checkpoint, Facts
+from tuning.training.device import Device
+from tuning.training.examples import Examples
 
 _GIB = 1024**3
 

@@ -11,7 +11,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from jobs.estimate import Work, activation_bytes, adapter_bytes
 from presets import Architecture
-from tuning.model import leave_casts_to_autocast
+from tuning.training.model import leave_casts_to_autocast
 
 _TOKENS, _RANK = 128, 8
 _ALL = Work(weight_bits=16, rank=_RANK, targets=(), batch=1, length=_TOKENS, checkpointing=False)

@@ -13,11 +13,11 @@ from rig.adapters import adapter_image
 from rig.fault_proxy import FaultProxy, running_proxy
 from rig.registry import Mode, RunningRegistry, running_registry
 
-from tuning.connection import Options
-from tuning.credentials import Credentials
-from tuning.oci import Image
+from tuning.images.connection import Options
+from tuning.images.credentials import Credentials
+from tuning.images.oci import Image
+from tuning.images.registry import Registry
 from tuning.reference import Reference, parse
-from tuning.registry import Registry
 from tuning.retry import Patience
 
 QUICK = Options(

@@ -23,11 +23,11 @@ from rig.fault_proxy import (
 )
 from rig.registry import RunningRegistry, running_registry
 
-from tuning import oci
 from tuning.failure import Failure, Kind
-from tuning.oci import Image
+from tuning.images import oci
+from tuning.images.oci import Image
+from tuning.images.registry import Registry
 from tuning.reference import Reference, parse
-from tuning.registry import Registry
 
 Fresh = Callable[[str], Reference]
 Client = Callable[..., Registry]

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from rig.registry import RunningRegistry
 
-from tuning import oci
-from tuning.blob import of_bytes
-from tuning.oci import Image, Layer
+from tuning.images import oci
+from tuning.images.blob import of_bytes
+from tuning.images.oci import Image, Layer
+from tuning.images.registry import Registry
 from tuning.reference import Reference
-from tuning.registry import Registry
 
 Fresh = Callable[[str], Reference]
 Client = Callable[..., Registry]

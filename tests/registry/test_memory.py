@@ -16,10 +16,10 @@ WORK = """
 import resource, sys
 from pathlib import Path
 from tuning import layout, oci
-from tuning.connection import Options
-from tuning.provenance import Provenance
+from tuning.images.connection import Options
+from tuning.images.provenance import Provenance
 from tuning.reference import parse
-from tuning.registry import Registry
+from tuning.images.registry import Registry
 
 def peak_bytes():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

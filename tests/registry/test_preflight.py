@@ -16,13 +16,13 @@ from rig.registry import (
     write_docker_config,
 )
 
-from tuning.connection import Options
-from tuning.credentials import Credentials
 from tuning.failure import Failure, Kind
-from tuning.oci import Image
-from tuning.preflight import check_push
+from tuning.images.connection import Options
+from tuning.images.credentials import Credentials
+from tuning.images.oci import Image
+from tuning.images.preflight import check_push
+from tuning.images.registry import Registry
 from tuning.reference import Reference, parse
-from tuning.registry import Registry
 from tuning.retry import Patience
 
 Fresh = Callable[[str], Reference]

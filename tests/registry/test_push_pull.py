@@ -9,11 +9,11 @@ import pytest
 from rig.adapters import PROVENANCE, adapter_image
 from rig.registry import RunningRegistry
 
-from tuning import oci
 from tuning.failure import Failure, Kind
-from tuning.oci import Image
+from tuning.images import oci
+from tuning.images.oci import Image
+from tuning.images.registry import Registry
 from tuning.reference import Reference, parse
-from tuning.registry import Registry
 
 Fresh = Callable[[str], Reference]
 Client = Callable[..., Registry]

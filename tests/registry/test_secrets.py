@@ -16,12 +16,12 @@ from rig.fault_proxy import FaultProxy, Hold, Replace, Rule, Status, running_pro
 from rig.registry import PASSWORD, USER, RunningRegistry, write_docker_config
 from rig.token_issuer import REFRESH_TOKEN
 
-from tuning.credentials import Credentials
 from tuning.failure import Failure, Kind
-from tuning.oci import Image
-from tuning.preflight import check_push
+from tuning.images.credentials import Credentials
+from tuning.images.oci import Image
+from tuning.images.preflight import check_push
+from tuning.images.registry import Registry
 from tuning.reference import Reference
-from tuning.registry import Registry
 
 Fresh = Callable[[str], Reference]
 Client = Callable[..., Registry]
@@ -293,10 +293,10 @@ PUSH = """
 import sys
 from pathlib import Path
 from tuning import oci
-from tuning.credentials import Credentials
-from tuning.provenance import Provenance
+from tuning.images.credentials import Credentials
+from tuning.images.provenance import Provenance
 from tuning.reference import parse
-from tuning.registry import Registry
+from tuning.images.registry import Registry
 image = oci.build(Path(sys.argv[1]), Provenance())
 Registry(Credentials.load([sys.argv[3]])).push(image, parse(sys.argv[2]))
 """

@@ -7,8 +7,8 @@ import random
 import struct
 from pathlib import Path
 
-from tuning import oci
-from tuning.provenance import Provenance
+from tuning.images import oci
+from tuning.images.provenance import Provenance
 
 PROVENANCE = Provenance(
     preset="phi-4",

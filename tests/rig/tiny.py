@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tuning.config import DatasetSection, ModelSection, QuantizationSection, TrainingConfig
-from tuning.rows import Chat, Row, to_json
+from tuning.dataset.rows import Chat, Row, to_json
 from tuning.run import BaseModelSource, DataSource, Hardware, Output, Places, Run
 
 Method = Literal["lora", "qlora"]

@@ -18,13 +18,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
-from tuning import arguments, callbacks, checkpoint, device, examples, guard, model
+from tuning.dataset.rows import Chat, Text
+from tuning.dataset.tokenizer import load_tokenizer
 from tuning.failure import Failure, Kind
-from tuning.loss import IGNORED
 from tuning.progress import Quiet
-from tuning.rows import Chat, Text
 from tuning.run import Run
-from tuning.tokenizer import load_tokenizer
+from tuning.training import arguments, callbacks, checkpoint, device, examples, guard, model
+from tuning.training.loss import IGNORED
 
 
 def run_of(base: Path, work: Path, method: Method = "lora", **training: Any) -> Run:

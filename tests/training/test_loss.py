@@ -9,8 +9,8 @@ import pytest
 import torch
 from rig import tiny
 
-from tuning import device, loss, model
-from tuning.loss import IGNORED
+from tuning.training import device, loss, model
+from tuning.training.loss import IGNORED
 
 IDS = torch.arange(40).reshape(2, 20) % 500
 

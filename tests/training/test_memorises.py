@@ -15,8 +15,8 @@ from rig.tiny import Method
 from rig.trained import Trained, folder_sha256, go, go_elsewhere
 from safetensors.torch import load_file
 
-from tuning import device, export, model
 from tuning.run import Run
+from tuning.training import device, export, model
 
 Memorised = Callable[[Method], Trained]
 METHODS: tuple[Method, ...] = ("lora", "qlora")

@@ -13,10 +13,10 @@ from rig import tiny
 from rig.tiny import Method
 from rig.trained import folder_sha256, go, go_elsewhere
 
-from tuning import checkpoint
+from tuning.dataset.rows import Chat
 from tuning.failure import Failure, Kind
-from tuning.rows import Chat
 from tuning.run import Run
+from tuning.training import checkpoint
 
 STEPS = 20
 

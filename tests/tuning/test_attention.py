@@ -10,9 +10,9 @@ import torch
 from rig import tiny
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from tuning import attention
-from tuning.device import Device
 from tuning.run import Run
+from tuning.training import attention
+from tuning.training.device import Device
 
 _LENGTHS = (5, 1, 14, 9)
 _CPU = Device("cpu", "float32", "", "CPU")

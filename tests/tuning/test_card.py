@@ -8,8 +8,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuning import card, chart, result, summary
+from tuning import result
 from tuning.result import Point, Record, Result
+from tuning.training import card, chart, summary
 
 
 def record(**changed: object) -> Record:

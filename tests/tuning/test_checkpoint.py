@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tuning import checkpoint
-from tuning.checkpoint import SEAL, Checkpoint, Facts
 from tuning.failure import Failure, Kind
+from tuning.training import checkpoint
+from tuning.training.checkpoint import SEAL, Checkpoint, Facts
 
 FILES = {
     "adapter_config.json": b"{}",

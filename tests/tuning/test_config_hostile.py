@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from presets.problem import Problem, errors
 from tuning.config import TrainingConfig, parse
-from tuning.config_names import SECTIONS
-from tuning.config_read import known
 from tuning.run import canonical
+from tuning.settings.names import SECTIONS
+from tuning.settings.read import known
 
 
 def judged(text: str) -> tuple[Problem, ...]:

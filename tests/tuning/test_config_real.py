@@ -20,8 +20,8 @@ from transformers.optimization import get_scheduler
 from trl import SFTConfig
 
 from tuning.config import TrainingConfig, parse
-from tuning.config_read import options
-from tuning.options import Option, installed
+from tuning.settings.options import Option, installed
+from tuning.settings.read import options
 
 SAMPLES: Mapping[str, list[Any]] = {
     "bool": [True, False],
@@ -49,7 +49,7 @@ def accepted(sections: Mapping[str, Any]) -> TrainingConfig | None:
 
 
 def build(config: TrainingConfig) -> tuple[SFTConfig, LoraConfig]:
-    """As tuning/arguments.py does on a CPU: precision and device are not the user's."""
+    """As tuning/training/arguments.py does on a CPU: precision and device are not the user's."""
     training = {k: v for k, v in config.training.items() if k not in ("bf16", "fp16")}
     training.setdefault("activation_checkpointing", False)
     with warnings.catch_warnings():

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuning.config_values import WrongValue, coerce, vet
-from tuning.options import Option
+from tuning.settings.options import Option
+from tuning.settings.values import WrongValue, coerce, vet
 
 FLOAT, INT, BOOL, TEXT = (Option((kind,)) for kind in ("float", "int", "bool", "str"))
 

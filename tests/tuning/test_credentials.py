@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuning.credentials import Credentials, Login
 from tuning.failure import Failure, Kind
+from tuning.images.credentials import Credentials, Login
 from tuning.reference import parse
 
 

@@ -10,16 +10,16 @@ import pyarrow.parquet as pq
 import pytest
 from rig import tiny, tokenizers_tiny
 
-from tuning import order, report
 from tuning.config import DatasetSection
 from tuning.data import prepare_rows
+from tuning.dataset import order, report
+from tuning.dataset.fetch import Fetched
+from tuning.dataset.notes import file_sha256
+from tuning.dataset.report import DataReport
+from tuning.dataset.rows import Chat, from_json
+from tuning.dataset.tokens import encoded_rows
 from tuning.failure import Failure, Kind
-from tuning.fetch import Fetched
-from tuning.notes import file_sha256
-from tuning.report import DataReport
-from tuning.rows import Chat, from_json
 from tuning.run import Run
-from tuning.tokens import encoded_rows
 
 QA = [{"question": f"Who is {n}?", "answer": f"I am {n}."} for n in range(200)]
 
@@ -282,8 +282,8 @@ import sys
 from pathlib import Path
 from rig import tiny, tokenizers_tiny
 from tuning.data import prepare_rows
-from tuning.fetch import Fetched
-from tuning.notes import file_sha256
+from tuning.dataset.fetch import Fetched
+from tuning.dataset.notes import file_sha256
 work, path = Path(sys.argv[1]), Path(sys.argv[2])
 file = Fetched(path, file_sha256(path), path.stat().st_size, path.name)
 run = tiny.make_run(work, work)

@@ -11,10 +11,10 @@ import pytest
 from rig import certs
 from rig.webserver import Reply, WebServer, running_webserver
 
+from tuning.dataset.fetch import Fetched, fetch
+from tuning.dataset.hops import Guard
+from tuning.dataset.notes import file_sha256
 from tuning.failure import Failure, Kind
-from tuning.fetch import Fetched, fetch
-from tuning.hops import Guard
-from tuning.notes import file_sha256
 from tuning.retry import Patience
 
 DATA = b"".join(json.dumps({"text": f"row {n}"}).encode() + b"\n" for n in range(20_000))
@@ -120,7 +120,7 @@ def test_a_killed_download_goes_on_in_a_new_process(web: WebServer, tmp_path: Pa
         "/x.jsonl", Reply(body=DATA, etag='"v1"', cut_after=150_000), Reply(body=DATA, etag='"v1"')
     )
     code = (
-        "import os, sys\nfrom pathlib import Path\nfrom tuning.fetch import fetch\n"
+        "import os, sys\nfrom pathlib import Path\nfrom tuning.dataset.fetch import fetch\n"
         "stop = lambda name, done, total: os._exit(9) if done > 100_000 else None\n"
         "fetch(sys.argv[1], Path(sys.argv[2]), allow_hosts=('127.0.0.1',), progress=stop)"
     )

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuning import formats
-from tuning.formats import Format
+from tuning.dataset import formats
+from tuning.dataset.formats import Format
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from rig.adapters import PROVENANCE, adapter_folder, adapter_image
 
-from tuning import layout, oci, provenance
 from tuning.failure import Failure, Kind
+from tuning.images import layout, oci, provenance
 
 
 def skopeo(*arguments: str | Path) -> str:

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuning.failure import Failure, Kind
-from tuning.manifest import Descriptor, Manifest, labels, parse, verified
-from tuning.oci import CONFIG_TYPE, LAYER_TYPE, MANIFEST_TYPE
+from tuning.images.manifest import Descriptor, Manifest, labels, parse, verified
+from tuning.images.oci import CONFIG_TYPE, LAYER_TYPE, MANIFEST_TYPE
 
 SHA = "sha256:" + "a" * 64
 OTHER = "sha256:" + "b" * 64

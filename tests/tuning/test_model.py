@@ -6,11 +6,11 @@ import pytest
 import torch
 from rig import tiny
 
-from tuning import device, export, model
 from tuning.config import QuantizationSection
-from tuning.device import Machine
 from tuning.failure import Failure, Kind
 from tuning.run import Hardware, Run
+from tuning.training import device, export, model
+from tuning.training.device import Machine
 
 CPU = Machine(cuda=False, bf16=True, name="CPU")
 A100 = Machine(cuda=True, bf16=True, name="A100")

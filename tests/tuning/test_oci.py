@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rig.adapters import PROVENANCE, adapter_folder, adapter_image
 
-from tuning import oci, provenance
-from tuning.blob import Blob, of_segments
 from tuning.failure import Failure, Kind
-from tuning.provenance import Provenance
+from tuning.images import oci, provenance
+from tuning.images.blob import Blob, of_segments
+from tuning.images.provenance import Provenance
 
 
 def content(blob: Blob) -> bytes:
@@ -118,7 +118,7 @@ for name in ("README.md", "adapter_model.safetensors"):
     (copy / name).write_bytes((folder / name).read_bytes())
     os.utime(copy / name, (int(sys.argv[4]), int(sys.argv[4])))
 from tuning import oci
-from tuning.provenance import Provenance
+from tuning.images.provenance import Provenance
 print(oci.build(copy, Provenance(base_model="acme/base", versions={"b": "1", "a": "2"})).digest)
 """
 

@@ -9,9 +9,9 @@ from types import ModuleType
 
 import pytest
 
-from tuning import config_names as names
-from tuning.config_read import known, options
-from tuning.options import installed
+from tuning.settings import names
+from tuning.settings.options import installed
+from tuning.settings.read import known, options
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,7 +31,7 @@ def test_the_committed_file_is_what_the_installed_libraries_say() -> None:
         # deprecations of options that are only looked at here
         warnings.simplefilter("ignore")
         text = module.generate()
-    assert (ROOT / "tuning" / "options.json").read_text("utf-8") == text, (
+    assert (ROOT / "tuning" / "settings" / "options.json").read_text("utf-8") == text, (
         "run: python scripts/generate_options.py"
     )
 

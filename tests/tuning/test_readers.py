@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tuning.config import DatasetSection
+from tuning.dataset.fetch import Fetched
+from tuning.dataset.readers import read_rows
+from tuning.dataset.rows import BadRaw, Raw
 from tuning.failure import Failure, Kind
-from tuning.fetch import Fetched
-from tuning.readers import read_rows
-from tuning.rows import BadRaw, Raw
 
 ROWS: list[dict[str, Any]] = [
     {"messages": [{"role": "user", "content": f"ü {n}"}, {"role": "assistant", "content": "b"}]}
@@ -224,8 +224,8 @@ from pathlib import Path
 import pyarrow.parquet
 from tuning.config import DatasetSection
 from tuning.failure import Failure
-from tuning.fetch import Fetched
-from tuning.readers import read_rows
+from tuning.dataset.fetch import Fetched
+from tuning.dataset.readers import read_rows
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 count = bad = 0
 try:

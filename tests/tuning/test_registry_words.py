@@ -9,10 +9,10 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuning import refusal
-from tuning.authorization import Challenge, parse_challenge
-from tuning.connection import from_environment, is_loopback
 from tuning.failure import Failure, Kind
+from tuning.images import refusal
+from tuning.images.authorization import Challenge, parse_challenge
+from tuning.images.connection import from_environment, is_loopback
 from tuning.retry import Patience, Transient, patiently
 
 REALM = "https://auth.acme.io/token"

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tuning.rows import Bad, Chat, Pair, Row, Text, from_json, to_json
-from tuning.shapes import Columns, convert
+from tuning.dataset.rows import Bad, Chat, Pair, Row, Text, from_json, to_json
+from tuning.dataset.shapes import Columns, convert
 
 GUESS = Columns()
 QUESTION = {"role": "user", "content": "Who?"}

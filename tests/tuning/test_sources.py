@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from rig.webserver import Reply, WebServer, running_webserver
 
-from tuning import hub_data, sources
 from tuning.config import DatasetSection
+from tuning.dataset import hub_data, sources
+from tuning.dataset.fetch import Fetched
+from tuning.dataset.hops import Guard
 from tuning.failure import Failure, Kind
-from tuning.fetch import Fetched
-from tuning.hops import Guard
 from tuning.retry import Patience
 from tuning.run import DataSource
 

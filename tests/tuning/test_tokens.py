@@ -7,10 +7,9 @@ import pytest
 import trl
 from rig import tokenizers_tiny as tiny
 
-from tuning.failure import Failure, Kind
-from tuning.rows import Bad, Chat, Pair, Row, Text, to_json
-from tuning.tokenizer import is_plain, load_tokenizer
-from tuning.tokens import (
+from tuning.dataset.rows import Bad, Chat, Pair, Row, Text, to_json
+from tuning.dataset.tokenizer import is_plain, load_tokenizer
+from tuning.dataset.tokens import (
     Encoded,
     Limits,
     encode_all,
@@ -18,6 +17,7 @@ from tuning.tokens import (
     encoded_rows,
     render,
 )
+from tuning.failure import Failure, Kind
 
 
 def user(text: str) -> dict[str, str]:
@@ -266,8 +266,8 @@ from datasets import Dataset
 from rig import tokenizers_tiny as tiny
 from transformers import LlamaConfig, LlamaForCausalLM
 from trl import SFTConfig, SFTTrainer
-from tuning.rows import from_json, to_json, Chat, Pair
-from tuning.tokens import encode_all
+from tuning.dataset.rows import from_json, to_json, Chat, Pair
+from tuning.dataset.tokens import encode_all
 
 TURNS = [("Who are you?", "I am tiny."), (" a\\n", "x y"), ("ü", "日本 words  ")]
 for template, bos in ((tiny.CHATML, False), (tiny.LLAMA.replace("strftime_now", "no"), True)):

@@ -16,10 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rig.adapters import adapter_folder, adapter_image
 
-from tuning import layout, unpack
-from tuning.decompress import plain
 from tuning.failure import Failure, Kind
-from tuning.manifest import Descriptor, Manifest
+from tuning.images import layout, unpack
+from tuning.images.decompress import plain
+from tuning.images.manifest import Descriptor, Manifest
 
 LAYER = "application/vnd.oci.image.layer.v1.tar"
 

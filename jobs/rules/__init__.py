@@ -1,0 +1,1 @@
+"""The rules of a Workspace, one subject a file. See jobs/validate.py."""

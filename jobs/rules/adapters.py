@@ -1,0 +1,94 @@
+"""`inference.adapters`: KAITO's AdapterSpec.validateCreateorUpdate, which it calls on update only.
+
+Here it holds on create too, and names must also make valid containers, volumes and variables.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from jobs.context import Context
+from jobs.names import LONGEST_LABEL, label_problem, subdomain_problem
+from jobs.rules.data import ONE_SOURCE, image_problems
+from jobs.rules.volume import volume_problems
+from jobs.workspace import Adapter, Source
+from presets.problem import Problem, shown
+
+MAX_ADAPTERS = 10
+TOO_MANY = f"Number of Adapters exceeds the maximum limit, maximum of {MAX_ADAPTERS} allowed"
+NAME_MISSING = "Name of Adapter field must be specified"
+NO_SOURCE = "Either Image or Volume must be specified for adapter source"
+NO_URLS = "URLs are not supported as adapter source"
+# What KAITO makes of a name: container puller-NAME, volume adapter-volume-NAME.
+_CONTAINER, _VOLUME = "puller-", "adapter-volume-"
+
+
+def adapters_problems(adapters: tuple[Adapter, ...], context: Context) -> Iterator[Problem]:
+    """The rules of all adapters, each and together."""
+    path = "inference.adapters"
+    if len(adapters) > MAX_ADAPTERS:
+        yield Problem(path, TOO_MANY, f"there are {len(adapters)}; remove some", "generic")
+    names = Counter(a.source.name for a in adapters if a.source and a.source.name)
+    for name, count in names.items():
+        if count > 1:
+            what = f"Duplicate adapter source name found: {name[:80]}"
+            yield Problem(path, what, "give each adapter its own name", "generic")
+    for number, adapter in enumerate(adapters):
+        yield from _adapter_problems(adapter, f"{path}[{number}]", context)
+
+
+def _adapter_problems(adapter: Adapter, path: str, context: Context) -> Iterator[Problem]:
+    source = adapter.source
+    if source is None:
+        do = "say where the adapter is: name, and image or volumeSource"
+        yield Problem(f"{path}.source", "is missing", do, "missing")
+    else:
+        yield from _place_problems(source, f"{path}.source", context)
+        yield from _name_problems(source, adapter.strength, f"{path}.source")
+    yield from _strength_problems(adapter, path)
+
+
+def _place_problems(source: Source, path: str, context: Context) -> Iterator[Problem]:
+    if source.urls:
+        yield Problem(f"{path}.urls", NO_URLS, "write image or volumeSource", "generic")
+    elif source.image is None and source.volume is None:
+        yield Problem(path, NO_SOURCE, "write image or volumeSource", "generic")
+    if source.image is not None and source.volume is not None:
+        yield Problem(path, ONE_SOURCE, "keep one of volumeSource and image", "generic")
+    if source.volume is not None:
+        yield from volume_problems(source.volume, f"{path}.volumeSource", "read", context)
+    yield from image_problems(source.image, f"{path}.image", "input")
+
+
+def _name_problems(source: Source, strength: str | None, path: str) -> Iterator[Problem]:
+    name = source.name
+    if name is None:
+        yield Problem(path, NAME_MISSING, f"write it at {path}.name", "missing sentence")
+        return
+    why = subdomain_problem(name) or label_problem(name) or _too_long(source, name)
+    if why is None and strength is not None and name[0].isdigit():
+        why = "a name that starts with a digit cannot carry a strength: it is no variable's name"
+    if why is not None:
+        yield Problem(f"{path}.name", why, f"it is {shown(name)}; write for example my-adapter")
+
+
+def _too_long(source: Source, name: str) -> str | None:
+    limit = LONGEST_LABEL - len(_VOLUME if source.volume is not None else _CONTAINER)
+    return f"must be no more than {limit} bytes" if len(name) > limit else None
+
+
+def _strength_problems(adapter: Adapter, path: str) -> Iterator[Problem]:
+    if adapter.strength is None:
+        return
+    name = adapter.source.name if adapter.source and adapter.source.name else ""
+    do = 'write a number from 0 to 1 in quotes, for example "0.5"'
+    try:
+        strength = float(adapter.strength)
+    except ValueError:
+        what = f"Invalid strength value for Adapter '{name[:80]}': {shown(adapter.strength)}"
+        yield Problem(f"{path}.strength", f"{what} is not a number", do, "generic")
+        return
+    if not 0 <= strength <= 1:  # NaN too
+        what = f"Strength value for Adapter '{name[:80]}' must be between 0 and 1"
+        yield Problem(f"{path}.strength", what, do, "generic")

@@ -1,0 +1,1 @@
+"""From links to tokens: fetch, read, understand, check, tokenise, report. See tuning/data.py."""

@@ -1,0 +1,1 @@
+"""Adapter images and registries: build, push, pull, verify. See tuning/push.py."""

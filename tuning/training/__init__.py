@@ -1,0 +1,1 @@
+"""What one run is made of: model, trainer, checkpoints, export. See tuning/train.py."""
