@@ -18,7 +18,7 @@ from tuning.failure import Failure, Kind
 from tuning.images import layout, oci
 from tuning.images.connection import Options, from_environment
 from tuning.images.credentials import Credentials
-from tuning.images.provenance import Provenance
+from tuning.images.provenance import Provenance, whole
 from tuning.images.registry import Registry
 from tuning.prepared import Prepared
 from tuning.reference import parse
@@ -96,9 +96,9 @@ def provenance(run: Run, ready: Prepared, finished: Result) -> Provenance:
         dataset_digest=ready.report.dataset_digest,
         config_digest=run.identity(),
         method=run.method,
-        rank=_number(lora.get("r")),
-        alpha=_number(lora.get("lora_alpha")),
-        seed=_number(run.config.training.get("seed")),
+        rank=whole(lora.get("r")),
+        alpha=whole(lora.get("lora_alpha")),
+        seed=whole(run.config.training.get("seed")),
         steps=finished.steps,
         final_loss=finished.final_loss,
         eval_loss=finished.eval_loss,
@@ -106,10 +106,6 @@ def provenance(run: Run, ready: Prepared, finished: Result) -> Provenance:
         licenses=run.model.licence or "",
         description=f"{run.method} adapter for {run.model.id}",
     )
-
-
-def _number(value: object) -> int | None:
-    return int(value) if isinstance(value, int | float) else None
 
 
 def _finished(run: Run) -> Result:

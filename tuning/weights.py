@@ -8,14 +8,13 @@ run needs no network. Only safetensors are taken: a pickle can run code.
 from __future__ import annotations
 
 import shutil
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tuning.failure import Failure, Kind
+from tuning.hub import Asked, ask
 from tuning.run import Run
 
 _WEIGHTS = "*.safetensors"
@@ -26,9 +25,7 @@ _WANTED = (
     "*.model",
     "*.txt",
 )
-_RETRY_FOR_S = 300.0
 _MARKER = ".tunery-model.json"
-_T = TypeVar("_T")
 
 
 class Weights(BaseModel):
@@ -95,8 +92,8 @@ def _download(run: Run, only_tokenizer: bool) -> Weights:
 
     folder, token = run.places.model_dir, token_of(run)
     folder.mkdir(parents=True, exist_ok=True)
-    info = _from_hub(
-        run.model.id,
+    info = ask(
+        _asked(run.model.id),
         lambda: HfApi(token=token).model_info(
             run.model.id, revision=run.model.revision, files_metadata=True, timeout=30
         ),
@@ -104,8 +101,8 @@ def _download(run: Run, only_tokenizer: bool) -> Weights:
     sizes = {s.rfilename: s.size or 0 for s in info.siblings or ()}
     _require_safetensors(run.model.id, sizes)
     _require_space(folder, sum(size for name, size in sizes.items() if _matches(name, wanted)))
-    _from_hub(
-        run.model.id,
+    ask(
+        _asked(run.model.id),
         lambda: snapshot_download(
             run.model.id,
             revision=info.sha,
@@ -145,52 +142,12 @@ def _require_space(folder: Path, needed_bytes: int) -> None:
         raise Failure(Kind.BAD_CONFIG, sentence)
 
 
-def _from_hub(model_id: str, call: Callable[[], _T]) -> _T:
-    """Call the hub; retry what may pass, name what will not."""
-    import httpx
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    deadline_s, pause_s = time.monotonic() + _RETRY_FOR_S, 1.0
-    while True:
-        try:
-            return call()
-        except HfHubHTTPError as error:
-            _refuse_if_final(model_id, error)
-            last: Exception = error
-        except (httpx.TransportError, LocalEntryNotFoundError, ConnectionError) as error:
-            last = error
-        if time.monotonic() + pause_s > deadline_s:
-            sentence = f"the hub did not give {model_id} ({_brief(last)}); try again later"
-            raise Failure(Kind.UNAVAILABLE, sentence) from last
-        time.sleep(pause_s)
-        pause_s = min(pause_s * 2, 30.0)
-
-
-def _refuse_if_final(model_id: str, error: Exception) -> None:
-    """Raise Failure for an answer that asking again will not change."""
-    from huggingface_hub import errors as hub
-
-    if isinstance(error, hub.GatedRepoError):
-        sentence = (
-            f"{model_id} is gated and the token has no access; accept its licence on the hub "
-            "and name a Secret with HF_TOKEN in presetOptions.modelAccessSecret"
-        )
-        raise Failure(Kind.NO_ACCESS, sentence) from error
-    if isinstance(error, hub.RevisionNotFoundError):
-        sentence = f"{model_id} has no such revision; correct ModelConfig.revision"
-        raise Failure(Kind.BAD_CONFIG, sentence) from error
-    status = getattr(getattr(error, "response", None), "status_code", None)
-    if isinstance(error, hub.RepositoryNotFoundError) or status in (401, 403, 404):
-        sentence = (
-            f"{model_id} is not on the hub or is private; correct tuning.preset.name or name a "
-            "Secret with HF_TOKEN in presetOptions.modelAccessSecret"
-        )
-        raise Failure(Kind.NO_ACCESS, sentence) from error
-    if status is not None and status < 500 and status not in (408, 429):
-        sentence = f"the hub refused {model_id} with status {status}; check its name and revision"
-        raise Failure(Kind.BAD_CONFIG, sentence) from error
-
-
-def _brief(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 160 else text[:159] + "…"
+def _asked(model_id: str) -> Asked:
+    name_it = "name a Secret with HF_TOKEN in presetOptions.modelAccessSecret"
+    return Asked(
+        what=model_id,
+        if_misnamed="write tuning.preset.name as org/name",
+        if_gated=f"accept its licence on the hub and {name_it}",
+        if_private=f"correct tuning.preset.name or {name_it}",
+        if_no_revision="correct ModelConfig.revision",
+    )

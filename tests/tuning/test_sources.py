@@ -277,7 +277,7 @@ def test_what_a_hub_refuses_is_told_by_its_kind(
 
 
 def test_a_name_that_is_none_is_a_bad_config(hub: Hub, tmp_path: Path) -> None:
-    with pytest.raises(Failure, match="no name of a data set"):
+    with pytest.raises(Failure, match="is not a name on the hub"):
         hub.get(tmp_path, "not a name!")
 
 

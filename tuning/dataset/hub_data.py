@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,7 +19,8 @@ from tuning.dataset import formats
 from tuning.dataset.fetch import Fetched, Progress
 from tuning.dataset.notes import file_sha256
 from tuning.failure import Failure, Kind
-from tuning.retry import Patience, Transient, patiently
+from tuning.hub import Asked, ask
+from tuning.retry import Patience
 
 _Result = TypeVar("_Result")
 _TRANSIENT = (408, 425, 429)
@@ -48,8 +49,8 @@ def download(
     repo, _, revision = name.partition("@")
     api = HfApi(endpoint=endpoint, token=token)
     patient = patience or Patience()
-    info = _asked(
-        repo,
+    info = ask(
+        _asked(repo),
         lambda: api.dataset_info(repo, revision=revision or None, files_metadata=True, timeout=30),
         patient,
     )
@@ -59,8 +60,8 @@ def download(
     _require_space(repo, folder, [found[n].size or 0 for n in names])
     files: list[Fetched] = []
     for file in names:
-        got = _asked(
-            repo,
+        got = ask(
+            _asked(repo),
             lambda file=file: hf_hub_download(  # type: ignore[misc]  # bound at once
                 repo,
                 file,
@@ -161,45 +162,11 @@ def _require_space(repo: str, folder: Path, sizes: Sequence[int]) -> None:
         raise Failure(Kind.BAD_CONFIG, f"{printable(what)} in {folder}; give it a larger volume")
 
 
-def _asked(repo: str, call: Callable[[], _Result], patience: Patience) -> _Result:
-    """The hub's answer; errors told apart once, here."""
-    import httpx
-    from huggingface_hub import errors
-
-    def attempt() -> _Result:
-        try:
-            return call()
-        except errors.HFValidationError as error:
-            what = f"{shown(repo)} is no name of a data set"
-            raise Failure(
-                Kind.BAD_CONFIG, f"{what}; write org/name or org/name@revision"
-            ) from error
-        except errors.HfHubHTTPError as error:
-            raise _final(repo, error) or Transient(f"the hub answers: {_brief(error)}") from error
-        except (httpx.HTTPError, errors.LocalEntryNotFoundError, ConnectionError) as error:
-            raise Transient(f"the hub does not give {repo} ({_brief(error)})") from error
-
-    return patiently(attempt, patience)
-
-
-def _final(repo: str, error: Any) -> Failure | None:
-    """The Failure of an answer that asking again does not change."""
-    from huggingface_hub import errors
-
-    named = printable(f"the data set {repo}")
-    status = getattr(error.response, "status_code", 0)
-    if isinstance(error, errors.GatedRepoError):
-        what = f"{named} is gated; accept its terms on the hub and give a token that may read it"
-        return Failure(Kind.NO_ACCESS, what)
-    if isinstance(error, errors.RevisionNotFoundError):
-        return Failure(Kind.BAD_CONFIG, f"{named} has no such revision; correct it behind the @")
-    if isinstance(error, errors.RepositoryNotFoundError) or status in (401, 403):
-        hint = "correct the name, or give a token that may read it"
-        return Failure(Kind.NO_ACCESS, f"{named} is not on the hub or is private; {hint}")
-    if 400 <= status < 500 and status not in _TRANSIENT:
-        return Failure(Kind.BAD_CONFIG, f"{named}: the hub answers {status}; check its name")
-    return None
-
-
-def _brief(error: Exception) -> str:
-    return printable(" ".join(str(error).split()))[:160]
+def _asked(repo: str) -> Asked:
+    return Asked(
+        what=f"the data set {repo}",
+        if_misnamed="write org/name or org/name@revision",
+        if_gated="accept its terms on the hub and give a token that may read it",
+        if_private="correct the name, or give a token that may read it",
+        if_no_revision="correct it behind the @",
+    )

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from tuning.failure import Failure, Kind
 from tuning.images import oci
-from tuning.images.provenance import Provenance
+from tuning.images.provenance import Provenance, whole
 from tuning.result import Record
 
 RECORD_FILE = "training.json"
@@ -29,8 +29,8 @@ def provenance_of(folder: Path) -> Provenance:
         return Provenance(
             base_model=_public_id(config.get("base_model_name_or_path")),
             base_revision=str(config.get("revision") or ""),
-            rank=_number(config.get("r")),
-            alpha=_number(config.get("lora_alpha")),
+            rank=whole(config.get("r")),
+            alpha=whole(config.get("lora_alpha")),
         )
     lora = record.settings.get("lora", {})
     return Provenance(
@@ -39,8 +39,8 @@ def provenance_of(folder: Path) -> Provenance:
         dataset=record.data,
         config_digest=record.identity,
         method=record.method,
-        rank=_number(lora.get("r")),
-        alpha=_number(lora.get("lora_alpha")),
+        rank=whole(lora.get("r")),
+        alpha=whole(lora.get("lora_alpha")),
         seed=record.seed,
         steps=record.steps,
         final_loss=record.final_loss,
@@ -75,7 +75,3 @@ def _public_id(name: object) -> str:
     """A hub id `org/name`; nothing for a local path, which must not be published."""
     text = name if isinstance(name, str) else ""
     return text if text.count("/") == 1 and not text.startswith((".", "/", "~")) else ""
-
-
-def _number(value: object) -> int | None:
-    return int(value) if isinstance(value, int | float) else None

@@ -83,6 +83,11 @@ def _lenient(known: Mapping[str, Any]) -> Provenance:
         return Provenance.model_validate({k: v for k, v in known.items() if k not in wrong})
 
 
+def whole(value: object) -> int | None:
+    """A number of somebody's JSON as an integer; None when it is none."""
+    return int(value) if isinstance(value, int | float) else None
+
+
 def _text(value: object) -> str:
     if value is None:
         return ""
