@@ -29,11 +29,14 @@ check: setup ## style, types, import directions: seconds
 format: setup
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
-test: setup system cluster-packages ## everything
-	@$(BIN)/pytest tests -m "not long"
+# One thread a process: two workers share two cores, and spinning OpenMP threads cost ten times more.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest -m "not long" -n 2 --dist loadfile
+
+test: setup system ## everything but the cluster (make test-cluster) and the long proofs
+	@$(PYTEST) tests --ignore=tests/cluster
 
 test-fast: setup system ## what needs no training
-	@$(BIN)/pytest tests -m "not long" --ignore=tests/training --ignore=tests/chain --ignore=tests/cluster
+	@$(PYTEST) tests --ignore=tests/training --ignore=tests/chain --ignore=tests/cluster
 
 demo: demo-local ## a tuning Workspace, end to end, on this machine
 
@@ -53,6 +56,6 @@ clean:
 	@rm -rf $(VENV) out *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
 kill-matrix: setup system ## killed at twelve moments by two signals: the same digest (docs/benchmarks.md)
-	@$(BIN)/pytest tests/chain/test_kill.py -m "long or not long"
+	@OMP_NUM_THREADS=1 $(BIN)/pytest tests/chain/test_kill.py -m "long or not long" -n 2
 
 -include cluster.mk
