@@ -15,7 +15,7 @@ from tuning.reference import Reference
 WORK = """
 import resource, sys
 from pathlib import Path
-from tuning import layout, oci
+from tuning.images import layout, oci
 from tuning.images.connection import Options
 from tuning.images.provenance import Provenance
 from tuning.reference import parse

@@ -292,7 +292,7 @@ def test_no_log_line_has_a_secret(
 PUSH = """
 import sys
 from pathlib import Path
-from tuning import oci
+from tuning.images import oci
 from tuning.images.credentials import Credentials
 from tuning.images.provenance import Provenance
 from tuning.reference import parse

@@ -117,7 +117,7 @@ copy.mkdir()
 for name in ("README.md", "adapter_model.safetensors"):
     (copy / name).write_bytes((folder / name).read_bytes())
     os.utime(copy / name, (int(sys.argv[4]), int(sys.argv[4])))
-from tuning import oci
+from tuning.images import oci
 from tuning.images.provenance import Provenance
 print(oci.build(copy, Provenance(base_model="acme/base", versions={"b": "1", "a": "2"})).digest)
 """

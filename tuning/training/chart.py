@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 from tuning.result import Point
 
+_SMALLEST = 1e-300
+"""Below it powers of ten lose their digits."""
 _WIDTH, _HEIGHT = 640, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 16, 30, 40
 _TRAIN, _EVAL, _INK = "#2563eb", "#d97706", "#444"
@@ -33,7 +35,7 @@ def loss_curve(train: Sequence[Point], evaluation: Sequence[Point] = ()) -> str:
 
 def _ceiling(value: float) -> float:
     """The next of 1, 2, 2.5, 5 times a power of ten: a round number for the axis."""
-    if value <= 0:
+    if value < _SMALLEST:
         return 1.0
     power = 10.0 ** math.floor(math.log10(value))
     return next(step * power for step in (1.0, 2.0, 2.5, 5.0, 10.0) if step * power >= value)
