@@ -85,6 +85,8 @@ class Words:
     def _phase(self, phase: Phase) -> Iterator[None]:
         self._say(LastWords(phase=phase))
         try:
+            # Asked for while the word before was finishing: nothing new is begun.
+            self._signals.stop.check(f"before {phase}")
             yield
         except Failure as failure:
             raise self._failed(phase, failure) from failure.__cause__

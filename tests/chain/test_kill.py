@@ -134,7 +134,13 @@ def undisturbed(
 
 @contextmanager
 def scene(
-    chain: Chain, codes: Path, registry: RunningRegistry, web: WebServer, point: Point, work: Path
+    chain: Chain,
+    codes: Path,
+    registry: RunningRegistry,
+    web: WebServer,
+    point: Point,
+    work: Path,
+    number: str,
 ) -> Iterator[Scene]:
     body = codes.read_bytes()
     web.log.clear()
@@ -144,7 +150,7 @@ def scene(
         hold = Hold() if point.hold_on else None
         if hold is not None:
             proxy.rules.append(Rule("PUT", point.hold_on, hold))
-        command = command_of(chain, web, work, proxy.host, point.name)
+        command = command_of(chain, web, work, proxy.host, f"{point.name} {number}".lower())
         process = chain.start(command)
         try:
             yield Scene(chain, process, work, proxy, web, hold)
@@ -191,7 +197,7 @@ def test_killed_and_run_again_gives_the_same_adapter(
     expected = undisturbed.get("digest") or never_killed(chain, codes, registry, web, tmp_path)
     undisturbed["digest"] = expected
     work = tmp_path / "work"
-    with scene(chain, codes, registry, web, POINTS[name], work) as now:
+    with scene(chain, codes, registry, web, POINTS[name], work, number) as now:
         command = list(now.process.args)  # type: ignore[call-overload]  # a list, as started
         POINTS[name].reached(now)
         now.process.send_signal(signal.Signals[number])
