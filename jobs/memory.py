@@ -17,7 +17,7 @@ from presets import Architecture, Catalog, Gpu
 from presets.problem import Problem
 from tuning.config import TrainingConfig
 
-__all__ = ["Dtype", "Estimate", "Plan", "plan"]
+__all__ = ["TOKENS_PER_STEP", "Dtype", "Estimate", "Plan", "plan"]
 
 TOKENS_PER_STEP = 4096
 """Of all cards together, when the user sets no batch.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jobs.memory import Plan, plan
+from jobs.memory import TOKENS_PER_STEP, Plan, plan
 from jobs.validate import Context
 from jobs.workspace import Tuning, Workspace
 from presets import Architecture, Gpu, Preset
@@ -100,7 +100,7 @@ def _fit(
     """The configuration with batch, checkpointing and dtype chosen for the card."""
     architecture = site.architecture or preset.architecture
     if architecture is None or gpu is None:
-        return config, None, ()
+        return _careful(config), None, (_NO_ESTIMATE,)
     chosen, problems = plan(architecture, gpu, config, context.catalog)
     if chosen is None:
         return config, None, problems
@@ -116,6 +116,28 @@ def _fit(
     if not _set_by_user(config, "model.dtype"):
         fitted = fitted.with_values("model", {"dtype": chosen.dtype}, "hardware")
     return fitted, chosen, problems
+
+
+_NO_ESTIMATE = Problem(
+    "resource.instanceType",
+    "memory is not estimated, because the model's numbers or the card are not known here",
+    "the smallest batch is taken; set per_device_train_batch_size to take a larger one",
+    warning=True,
+)
+
+
+def _careful(config: TrainingConfig) -> TrainingConfig:
+    """The least memory, at the usual tokens per step, where nothing is known."""
+    length = int(config.training.get("max_length") or 0)
+    values = {
+        "per_device_train_batch_size": 1,
+        "gradient_accumulation_steps": max(TOKENS_PER_STEP // length, 1) if length else 1,
+        "activation_checkpointing": True,
+    }
+    if _set_by_user(config, "training.per_device_train_batch_size"):
+        values["gradient_accumulation_steps"] = 1
+    left = {k: v for k, v in values.items() if not _set_by_user(config, f"training.{k}")}
+    return config.with_values("training", left, "default")
 
 
 def _set_by_user(config: TrainingConfig, path: str) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,9 +12,9 @@ from jobs.memory import Plan
 from jobs.resolve import Site, resolve
 from jobs.validate import validate_create
 from jobs.workspace import Workspace, parse
-from presets import Architecture
+from presets import Architecture, Catalog
 from presets.problem import Problem, errors
-from tunery import images, output, settings
+from tunery import architecture, images, output, settings
 from tunery.documents import Found, Manifests, read
 from tunery.machine import Machine
 from tuning.failure import Failure, Kind
@@ -63,10 +62,11 @@ def plan(arguments: argparse.Namespace, machine: Machine | None) -> Planned:
     workspace, problems = _chosen(manifests, arguments)
     if workspace is None:
         raise _refused([Found(arguments.file, p) for p in problems])
-    context = settings.context(arguments, settings.catalog(arguments), manifests.config_maps)
+    known = settings.catalog(arguments)
+    context = settings.context(arguments, known, manifests.config_maps)
     problems += validate_create(workspace, context)
     _stop_if_refused([Found(arguments.file, p) for p in problems])
-    resolution = resolve(workspace, context, _site(arguments, workspace, machine))
+    resolution = resolve(workspace, context, _site(arguments, workspace, known, machine))
     seen = {p.line() for p in problems}
     problems += tuple(p for p in resolution.problems if p.line() not in seen)
     found = tuple(Found(arguments.file, p) for p in problems)
@@ -110,17 +110,23 @@ def _refused(found: Sequence[Found]) -> Failure:
     return Failure(Kind.BAD_CONFIG, sentence)
 
 
-def _site(arguments: argparse.Namespace, workspace: Workspace, machine: Machine | None) -> Site:
+def _site(
+    arguments: argparse.Namespace,
+    workspace: Workspace,
+    known: Catalog,
+    machine: Machine | None,
+) -> Site:
     work = (arguments.work or _WORK / workspace.name).absolute()
+    places = Places(
+        work=str(work),
+        hub_token=_user_token(),
+        registry_ca=str(arguments.ca.absolute()) if arguments.ca else None,
+    )
     return Site(
-        places=Places(
-            work=str(work),
-            hub_token=_user_token(),
-            registry_ca=str(arguments.ca.absolute()) if arguments.ca else None,
-        ),
+        places=places,
         gpu=machine.gpu if machine else None,
         hardware=machine.hardware if machine else None,
-        architecture=_architecture(arguments.model),
+        architecture=_architecture(arguments, workspace, known, places),
         model_path=str(arguments.model.absolute()) if arguments.model else None,
         data_path=_data(arguments.data),
         output=output_of(arguments.output, arguments.insecure) if arguments.output else None,
@@ -128,17 +134,16 @@ def _site(arguments: argparse.Namespace, workspace: Workspace, machine: Machine 
     )
 
 
-def _architecture(model: Path | None) -> Architecture | None:
-    """Of the weights at hand. Raises Failure when the folder is no model that is known."""
-    if model is None:
+def _architecture(
+    arguments: argparse.Namespace, workspace: Workspace, known: Catalog, places: Places
+) -> Architecture | None:
+    """Of the model at hand, else of the hub's; None leaves it to the preset."""
+    if arguments.model is not None:
+        return architecture.of_folder(arguments.model)
+    named = workspace.tuning.preset if workspace.tuning else None
+    if named is None or getattr(arguments, "no_data", False):
         return None
-    try:
-        return Architecture.from_config(json.loads((model / "config.json").read_text()))
-    except OSError as error:
-        sentence = f"--model {model}: config.json cannot be read: {error.strerror}"
-        raise Failure(Kind.BAD_CONFIG, sentence) from error
-    except ValueError as error:
-        raise Failure(Kind.BAD_CONFIG, f"--model {model}: config.json: {error}") from error
+    return architecture.of_hub(known.preset(named.name), places)
 
 
 def _data(data: str | None) -> str | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tunery import output, show
@@ -72,6 +71,7 @@ def _keep(run: Run) -> None:
 def _words(run: Run, signals: Signals) -> tuple[Result, Pushed]:
     from tunery.bar import Bar
     from tuning.dataset import report
+    from tuning.progress import Quarters
     from tuning.words import Words
 
     with Bar() as bar:
@@ -83,21 +83,8 @@ def _words(run: Run, signals: Signals) -> tuple[Result, Pushed]:
             bar.note(f"warning: {warning}")
         bar.note(f"{ready.steps} steps over {ready.tokens:,} tokens")
         trained = words.train()
-        return trained, words.push(_bytes(bar.note))
-
-
-def _bytes(note: Callable[[str], None]) -> Callable[[int, int], None]:
-    """Says how far a push is, at every quarter."""
-    last = -1
-
-    def told(done: int, total: int) -> None:
-        nonlocal last
-        quarter = 4 * done // max(total, 1)
-        if quarter > last:
-            last = quarter
-            note(f"pushed {done / 1e6:,.1f} of {total / 1e6:,.1f} MB")
-
-    return told
+        told = Quarters(bar.note, "pushed")
+        return trained, words.push(lambda done, total: told("the adapter", done, total))
 
 
 def _report(arguments: argparse.Namespace, run: Run, trained: Result, pushed: Pushed) -> None:

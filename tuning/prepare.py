@@ -18,6 +18,7 @@ from tuning.images import preflight, unpack
 from tuning.images.credentials import Credentials
 from tuning.images.registry import Registry
 from tuning.prepared import Prepared
+from tuning.progress import Quarters, Rows
 from tuning.push import credentials, options
 from tuning.reference import parse
 from tuning.run import Run
@@ -37,13 +38,14 @@ def prepare(
     if push_checked and run.output.kind == "image":
         note(f"may push to {run.output.target}: {check_push(run)}")
     stop.check("before the download")
-    found = weights.obtain(run, only_tokenizer=not with_weights)
+    found = weights.obtain(run, note, only_tokenizer=not with_weights)
     files = sources.gather(
         run.data,
         run.config.dataset,
         run.places.data_dir,
+        Quarters(note, "fetched"),
         pull_image=lambda image, folder: _pull(run, image, folder),
-        token=weights.token_of(run),
+        token=weights.token_of(run.places),
     )
     stop.check("before the rows were checked")
     known = _known(run, found, files)
@@ -51,7 +53,7 @@ def prepare(
         note("the rows are as they were checked before")
         return known
     words = tokenizer.load_tokenizer(found.folder, run.config.model.chat_template)
-    report = data.prepare_rows(run, files, words)
+    report = data.prepare_rows(run, files, words, Rows(note))
     ready = _planned(run, found, words, report)
     prepared.write(ready, run.places.prepared_file)
     return ready

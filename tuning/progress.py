@@ -6,6 +6,7 @@ bar, the Prometheus endpoint (tuning/metrics.py), the pod's last words. Imports 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -85,3 +86,35 @@ class Pace:
         if steps <= 0 or seconds <= 0:
             return None
         return (tokens - self._tokens) / seconds, seconds / steps * (of - step)
+
+
+class Quarters:
+    """Byte counts → a line at each quarter; nothing for what is over in a moment.
+
+    Called with (what, bytes so far, bytes in all or None).
+    """
+
+    def __init__(self, note: Callable[[str], None], verb: str, least_bytes: int = 1 << 24) -> None:
+        self._note, self._verb, self._least_bytes = note, verb, least_bytes
+        self._told: dict[str, int] = {}
+
+    def __call__(self, what: str, done_bytes: int, total_bytes: int | None) -> None:
+        if total_bytes is None or total_bytes < self._least_bytes:
+            return
+        quarter = 4 * done_bytes // total_bytes
+        if quarter > self._told.get(what, 0):
+            self._told[what] = quarter
+            size = f"{done_bytes / 1e6:,.1f} of {total_bytes / 1e6:,.1f} MB"
+            self._note(f"{self._verb} {size} of {what}")
+
+
+class Rows:
+    """Row counts → a line every hundred thousand."""
+
+    def __init__(self, note: Callable[[str], None], every: int = 100_000) -> None:
+        self._note, self._every, self._told = note, every, 0
+
+    def __call__(self, what: str, done: int, total: int | None) -> None:
+        if done // self._every > self._told:
+            self._told = done // self._every
+            self._note(f"checked {done:,} {what}")

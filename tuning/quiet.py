@@ -21,6 +21,7 @@ def quiet() -> None:
         logging.getLogger(chatty).setLevel(logging.ERROR)
     # Read when transformers, datasets and huggingface_hub are imported.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TQDM_DISABLE", "1")

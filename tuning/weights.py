@@ -7,15 +7,18 @@ run needs no network. Only safetensors are taken: a pickle can run code.
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tuning.failure import Failure, Kind
 from tuning.hub import Asked, ask
-from tuning.run import Run
+from tuning.retry import Patience
+from tuning.run import Places, Run
 
 _WEIGHTS = "*.safetensors"
 _WANTED = (
@@ -38,7 +41,9 @@ class Weights(BaseModel):
     """The hub's commit; None for a folder that somebody mounted without saying."""
 
 
-def obtain(run: Run, *, only_tokenizer: bool = False) -> Weights:
+def obtain(
+    run: Run, note: Callable[[str], None] = lambda _: None, *, only_tokenizer: bool = False
+) -> Weights:
     """The model's folder, complete. Raises Failure: NO_ACCESS, BAD_CONFIG or UNAVAILABLE.
 
     `only_tokenizer` leaves the weights on the hub: enough to count tokens.
@@ -48,15 +53,42 @@ def obtain(run: Run, *, only_tokenizer: bool = False) -> Weights:
         _require_complete(folder)
         return Weights(folder=folder, revision=run.model.revision)
     done = _finished(run.places.model_dir, run)
-    return done or _download(run, only_tokenizer)
+    return done or _download(run, note, only_tokenizer)
 
 
-def token_of(run: Run) -> str | bool:
+def config_of(model_id: str, revision: str | None, token: str | bool) -> dict[str, Any]:
+    """A hub model's config.json, for its memory estimate. Somebody waits: little patience.
+
+    Raises Failure: NO_ACCESS, BAD_CONFIG or UNAVAILABLE.
+    """
+    from huggingface_hub import get_session, hf_hub_url, hf_raise_for_status
+    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # as documented
+
+    def get() -> bytes:
+        # Not hf_hub_download: that retries for half a minute by itself.
+        answer = get_session().get(
+            hf_hub_url(model_id, "config.json", revision=revision),
+            headers=build_hf_headers(token=token),
+            follow_redirects=True,
+            timeout=10,
+        )
+        hf_raise_for_status(answer)
+        return bytes(answer.content)
+
+    try:
+        found = json.loads(ask(_asked(model_id), get, Patience(deadline_s=10)))
+    except ValueError as error:
+        sentence = f"the config.json of {model_id} is not JSON; choose another revision"
+        raise Failure(Kind.BAD_CONFIG, sentence) from error
+    return found if isinstance(found, dict) else {}
+
+
+def token_of(places: Places) -> str | bool:
     """The mounted Hugging Face token; False (none at all) when the Workspace names none."""
-    if run.places.hub_token is None:
+    if places.hub_token is None:
         return False
     try:
-        return Path(run.places.hub_token).read_text().strip() or False
+        return Path(places.hub_token).read_text().strip() or False
     except OSError as error:
         sentence = f"the mounted Hugging Face token cannot be read: {error.strerror}"
         raise Failure(Kind.NO_ACCESS, sentence) from error
@@ -85,12 +117,12 @@ def _finished(folder: Path, run: Run) -> Weights | None:
     return Weights(folder=folder, revision=marker.revision)
 
 
-def _download(run: Run, only_tokenizer: bool) -> Weights:
+def _download(run: Run, note: Callable[[str], None], only_tokenizer: bool) -> Weights:
     from huggingface_hub import HfApi, snapshot_download
 
     wanted = [p for p in _WANTED if not (only_tokenizer and p == _WEIGHTS)]
 
-    folder, token = run.places.model_dir, token_of(run)
+    folder, token = run.places.model_dir, token_of(run.places)
     folder.mkdir(parents=True, exist_ok=True)
     info = ask(
         _asked(run.model.id),
@@ -100,7 +132,9 @@ def _download(run: Run, only_tokenizer: bool) -> Weights:
     )
     sizes = {s.rfilename: s.size or 0 for s in info.siblings or ()}
     _require_safetensors(run.model.id, sizes)
-    _require_space(folder, sum(size for name, size in sizes.items() if _matches(name, wanted)))
+    needed_bytes = sum(size for name, size in sizes.items() if _matches(name, wanted))
+    _require_space(folder, needed_bytes)
+    note(f"fetching {run.model.id} at {info.sha} ({needed_bytes / 1e6:,.1f} MB)")
     ask(
         _asked(run.model.id),
         lambda: snapshot_download(

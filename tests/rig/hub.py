@@ -104,7 +104,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _file(self, found: Hub, repo: str, name: str) -> None:
         if found.token and self.headers.get("Authorization") != f"Bearer {found.token}":
             return self._send(403, b"{}", {"X-Error-Code": "GatedRepo"})
-        path = found.repos.get(repo, Path("/nonexistent")) / name
+        if repo not in found.repos:
+            return self._send(404, b"{}", {"X-Error-Code": "RepoNotFound"})
+        path = found.repos[repo] / name
         if not path.is_file():
             return self._send(404, b"{}", {"X-Error-Code": "EntryNotFound"})
         content = path.read_bytes()

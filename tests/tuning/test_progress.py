@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuning.metrics import MetricsServer, exposition
-from tuning.progress import Pace, Progress, Several
+from tuning.progress import Pace, Progress, Quarters, Rows, Several
 
 
 class Kept:
@@ -84,3 +84,22 @@ def test_the_server_says_the_newest_state_and_frees_its_port() -> None:
         assert missing.value.code == 404
     with pytest.raises(urllib.error.URLError):
         urllib.request.urlopen(url, timeout=5)
+
+
+def test_a_large_download_is_told_by_quarters_and_a_small_one_not_at_all() -> None:
+    told: list[str] = []
+    quarters = Quarters(told.append, "fetched", least_bytes=100)
+    for done in range(0, 401, 10):
+        quarters("big", done, 400)
+        quarters("small", done, 99)
+        quarters("unknown", done, None)
+    assert len(told) == 4
+    assert told[-1] == "fetched 0.0 of 0.0 MB of big"
+
+
+def test_rows_are_told_now_and_then() -> None:
+    told: list[str] = []
+    rows = Rows(told.append, every=10)
+    for done in range(35):
+        rows("rows", done, None)
+    assert told == ["checked 10 rows", "checked 20 rows", "checked 30 rows"]
