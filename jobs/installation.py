@@ -1,0 +1,38 @@
+"""How this Tunery was installed: what the chart's values say. Read by everything that decides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """Settings of the operator (operator/settings.py makes it from environment variables)."""
+
+    tuner_image: str
+    namespace: str = "tunery-system"
+    """Where the operator and the default ConfigMaps live."""
+    image_pull_policy: Literal["", "Always", "IfNotPresent", "Never"] = ""
+    """"": Kubernetes' own rule."""
+    image_pull_secrets: tuple[str, ...] = ()
+    """Names that exist in the Workspaces' namespaces, for the tuner image."""
+    auto_provisioning: bool = True
+    """True: instanceType is required and names the nodes. False: bring your own, it must be empty."""
+    device: Literal["gpu", "cpu"] = "gpu"
+    """"cpu": training computes on the CPU although the pod holds the GPU: where GPUs are pretended."""
+    allow_hosts: tuple[str, ...] = ()
+    allow_host_path: bool = False
+    registry_ca_config_map: str = ""
+    """A ConfigMap with the key ca.crt, in each Workspace's namespace: the CA of in-house servers."""
+    hub_endpoint: str = ""
+    """HF_ENDPOINT of a mirror."""
+    weights_registry: str = ""
+    """Prefix of images that hold presets' weights; "" downloads from the hub."""
+    insecure_registries: tuple[str, ...] = ()
+    backoff_limit: int = 3
+    """Attempts after the first for failures that a retry can cure."""
+    cpu_limit: str = ""
+    """Of the tuning pod; "" is no limit."""
+    memory_gib: int = 0
+    """Of the tuning pod instead of the estimate; 0 estimates."""

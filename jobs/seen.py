@@ -1,0 +1,157 @@
+"""What the cluster shows of one Workspace, as frozen values: all that deciding may look at.
+
+The operator's informers make these from raw objects (jobs/slim.py reads their keys) and compare old
+with new, so a field here is a reason to wake up and nothing else is. Times are RFC 3339 text as
+Kubernetes writes them; absent ones are "".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A condition of a Job, a pod or a node."""
+
+    type: str
+    status: str
+    reason: str = ""
+    message: str = ""
+    since: str = ""
+    """lastTransitionTime."""
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """One container's status; `state` "" when the kubelet has not said anything yet."""
+
+    name: str
+    init: bool
+    state: Literal["", "waiting", "running", "terminated"]
+    reason: str = ""
+    message: str = ""
+    """Of a terminated one: the termination message (tuning/lastwords.py)."""
+    exit_code: int | None = None
+    started_at: str = ""
+    finished_at: str = ""
+    image: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """A pod of the Workspace."""
+
+    name: str
+    uid: str
+    created_at: str
+    phase: str
+    reason: str = ""
+    """status.reason, such as Evicted."""
+    message: str = ""
+    node: str = ""
+    ip: str = ""
+    run: str = ""
+    """Label tunery.sh/run: which run it belongs to."""
+    deleting: bool = False
+    conditions: tuple[Condition, ...] = ()
+    containers: tuple[Container, ...] = ()
+    images: tuple[str, ...] = ()
+    """References of its image volumes, to tell which pull failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """The Job (or, of another owner, whoever took its name)."""
+
+    name: str
+    uid: str
+    owner_uid: str
+    """uid of its controller; "" when it has none."""
+    run: str
+    """Label tunery.sh/run."""
+    deleting: bool = False
+    active: int = 0
+    ready: int = 0
+    failed: int = 0
+    succeeded: int = 0
+    terminating: int = 0
+    suspended: bool = False
+    started_at: str = ""
+    completed_at: str = ""
+    conditions: tuple[Condition, ...] = ()
+    mutable_digest: str = ""
+    """Of what may be edited by hand and is put back (jobs/tune.py): compared with the wanted one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node, without its heartbeats."""
+
+    name: str
+    ready: bool
+    labels: Mapping[str, str]
+    gpus: int
+    """allocatable nvidia.com/gpu."""
+    memory_bytes: int = 0
+    """allocatable."""
+    unschedulable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """A ControllerRevision of the Workspace."""
+
+    name: str
+    number: int
+    hash: str
+    """Annotation workspace.kaito.io/hash, whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A ConfigMap tunery.sh/run=HASH that holds run.json."""
+
+    name: str
+    run: str
+    run_json: str
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A Warning event about an object of the Workspace: what no status says (a Job's FailedCreate, a
+    pod's FailedMount)."""
+
+    about_uid: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What the training pod's /metrics said last."""
+
+    pod_uid: str
+    step: int
+    of: int
+    loss: float | None = None
+    tokens_per_s: float | None = None
+    eta_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Everything about one Workspace at one moment."""
+
+    job: Job | None = None
+    pods: tuple[Pod, ...] = ()
+    nodes: tuple[Node, ...] = ()
+    """All nodes of the cluster; jobs/nodes.py chooses."""
+    revisions: tuple[Revision, ...] = ()
+    snapshots: tuple[Snapshot, ...] = ()
+    config_maps: Mapping[tuple[str, str], Mapping[str, str]] | None = None
+    """Those that hold a training or inference configuration: (namespace, name) → data."""
+    notes: tuple[Note, ...] = ()
+    progress: Progress | None = None
