@@ -14,17 +14,17 @@ class Installation:
     namespace: str = "tunery-system"
     """Where the operator and the default ConfigMaps live."""
     image_pull_policy: Literal["", "Always", "IfNotPresent", "Never"] = ""
-    """"": Kubernetes' own rule."""
+    """Empty: Kubernetes' own rule."""
     image_pull_secrets: tuple[str, ...] = ()
     """Names that exist in the Workspaces' namespaces, for the tuner image."""
     auto_provisioning: bool = True
-    """True: instanceType is required and names the nodes. False: bring your own, it must be empty."""
+    """True: instanceType is required and names the nodes. False: bring your own, it is empty."""
     device: Literal["gpu", "cpu"] = "gpu"
-    """"cpu": training computes on the CPU although the pod holds the GPU: where GPUs are pretended."""
+    """cpu: training computes on the CPU although the pod holds the GPU (pretended GPUs)."""
     allow_hosts: tuple[str, ...] = ()
     allow_host_path: bool = False
     registry_ca_config_map: str = ""
-    """A ConfigMap with the key ca.crt, in each Workspace's namespace: the CA of in-house servers."""
+    """A ConfigMap with the key ca.crt in each Workspace's namespace: of in-house servers."""
     hub_endpoint: str = ""
     """HF_ENDPOINT of a mirror."""
     weights_registry: str = ""

@@ -83,7 +83,7 @@ class Job:
     completed_at: str = ""
     conditions: tuple[Condition, ...] = ()
     mutable_digest: str = ""
-    """Of what may be edited by hand and is put back (jobs/tune.py): compared with the wanted one."""
+    """Of what may be edited by hand and is put back: compared with the wanted one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +116,14 @@ class Snapshot:
 
     name: str
     run: str
-    run_json: str
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A Warning event about an object of the Workspace: what no status says (a Job's FailedCreate, a
-    pod's FailedMount)."""
+    """A Warning event about an object of the Workspace, which no status repeats.
+
+    A Job's FailedCreate (quota, Pod Security) and a pod's FailedMount (Secret missing).
+    """
 
     about_uid: str
     reason: str
