@@ -1,0 +1,248 @@
+"""Raw Kubernetes objects → jobs/seen.py. The only reader of their keys.
+
+Called by the operator's informers for every object that a list or a watch brings; they compare the
+result with the one before and wake a Workspace only when it differs. Any key may be missing: the
+API server leaves out counters at zero and statuses nobody has written yet.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+from jobs import seen
+from tuning.run import canonical
+
+WORKSPACE = "kaito.sh/workspace"
+WORKSPACE_NAMESPACE = "kaito.sh/workspacenamespace"
+RUN = "tunery.sh/run"
+HASH = "workspace.kaito.io/hash"
+REVISION = "workspace.kaito.io/revision"
+
+Body = Mapping[str, Any]
+
+_CONFIG_KEYS = ("training_config.yaml", "inference_config.yaml")
+_GPU = "nvidia.com/gpu"
+_LONGEST_MESSAGE = 4096  # the kubelet's own limit for a termination message
+
+# What a hand may change on a Job and is put back, with the API server's defaults.
+_MUTABLE_SPEC: Mapping[str, int | None] = {
+    "parallelism": 1,
+    "backoffLimit": 6,
+    "activeDeadlineSeconds": None,
+    "ttlSecondsAfterFinished": None,
+}
+_MUTABLE_LABELS = (WORKSPACE, WORKSPACE_NAMESPACE, RUN)
+_MUTABLE_ANNOTATIONS = (REVISION, HASH)
+
+_UNITS = {
+    "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "Ei": 2**60,
+    "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18, "m": 1e-3,
+}  # fmt: skip
+
+
+def job(body: Body) -> seen.Job:
+    """batch/v1 Job."""
+    metadata, status = _map(body, "metadata"), _map(body, "status")
+    return seen.Job(
+        name=_text(metadata, "name"),
+        uid=_text(metadata, "uid"),
+        owner_uid=_owner_uid(metadata),
+        run=_text(_map(metadata, "labels"), RUN),
+        deleting="deletionTimestamp" in metadata,
+        active=_count(status, "active"),
+        ready=_count(status, "ready"),
+        failed=_count(status, "failed"),
+        succeeded=_count(status, "succeeded"),
+        terminating=_count(status, "terminating"),
+        suspended=_map(body, "spec").get("suspend") is True,
+        started_at=_text(status, "startTime"),
+        completed_at=_text(status, "completionTime"),
+        conditions=_conditions(status),
+        mutable_digest=mutable_digest(body),
+    )
+
+
+def mutable(body: Body) -> dict[str, Any]:
+    """The part of a Job that is put back after an edit by hand; of the wanted Job, the merge-patch.
+
+    Only keys that Tunery sets; null where one is absent. `suspend` is not among them: queues and
+    people set it.
+    """
+    metadata, spec = _map(body, "metadata"), _map(body, "spec")
+    labels, annotations = _map(metadata, "labels"), _map(metadata, "annotations")
+    return {
+        "metadata": {
+            "labels": {key: labels.get(key) for key in _MUTABLE_LABELS},
+            "annotations": {key: annotations.get(key) for key in _MUTABLE_ANNOTATIONS},
+        },
+        "spec": {key: spec.get(key, default) for key, default in _MUTABLE_SPEC.items()},
+    }
+
+
+def mutable_digest(body: Body) -> str:
+    """sha256 of `mutable`: of the Job in the cluster and of the wanted one, to be compared."""
+    return hashlib.sha256(canonical(mutable(body))).hexdigest()
+
+
+def pod(body: Body) -> seen.Pod:
+    """core/v1 Pod."""
+    metadata, spec, status = _map(body, "metadata"), _map(body, "spec"), _map(body, "status")
+    return seen.Pod(
+        name=_text(metadata, "name"),
+        uid=_text(metadata, "uid"),
+        created_at=_text(metadata, "creationTimestamp"),
+        phase=_text(status, "phase"),
+        reason=_text(status, "reason"),
+        message=_text(status, "message"),
+        node=_text(spec, "nodeName"),
+        ip=_text(status, "podIP"),
+        run=_text(_map(metadata, "labels"), RUN),
+        deleting="deletionTimestamp" in metadata,
+        conditions=_conditions(status),
+        containers=(
+            *_containers(spec, status, "initContainers", "initContainerStatuses", init=True),
+            *_containers(spec, status, "containers", "containerStatuses", init=False),
+        ),
+        images=tuple(
+            reference
+            for volume in _items(spec, "volumes")
+            if (reference := _text(_map(volume, "image"), "reference"))
+        ),
+    )
+
+
+def node(body: Body) -> seen.Node:
+    """core/v1 Node."""
+    metadata, spec, status = _map(body, "metadata"), _map(body, "spec"), _map(body, "status")
+    allocatable = _map(status, "allocatable")
+    return seen.Node(
+        name=_text(metadata, "name"),
+        ready=any(c.type == "Ready" and c.status == "True" for c in _conditions(status)),
+        labels=dict(_map(metadata, "labels")),
+        gpus=quantity(allocatable.get(_GPU)),
+        memory_bytes=quantity(allocatable.get("memory")),
+        unschedulable=spec.get("unschedulable") is True,
+    )
+
+
+def revision(body: Body) -> seen.Revision:
+    """apps/v1 ControllerRevision."""
+    metadata = _map(body, "metadata")
+    return seen.Revision(
+        name=_text(metadata, "name"),
+        number=_count(body, "revision"),
+        hash=_text(_map(metadata, "annotations"), HASH),
+    )
+
+
+def snapshot(body: Body) -> seen.Snapshot:
+    """A ConfigMap that holds run.json."""
+    metadata = _map(body, "metadata")
+    return seen.Snapshot(_text(metadata, "name"), _text(_map(metadata, "labels"), RUN))
+
+
+def config_map(body: Body) -> Mapping[str, str] | None:
+    """The data of a ConfigMap with a training or inference configuration; None of any other."""
+    data = _map(body, "data")
+    return dict(data) if any(key in data for key in _CONFIG_KEYS) else None
+
+
+def note(body: Body) -> seen.Note:
+    """core/v1 or events.k8s.io/v1 Event."""
+    about = _map(body, "involvedObject") or _map(body, "regarding")
+    return seen.Note(
+        about_uid=_text(about, "uid"),
+        reason=_text(body, "reason"),
+        message=_text(body, "message") or _text(body, "note"),
+    )
+
+
+def quantity(value: object) -> int:
+    """A Kubernetes quantity (`16Gi`, `500m`, `2e9`) in whole units, rounded down; 0 of none."""
+    text = str(value if value is not None else "").strip()
+    unit = next((u for u in _UNITS if text.endswith(u)), "")
+    try:
+        # Whole numbers stay exact; a float has only 53 bits.
+        number = text.removesuffix(unit)
+        return int(int(number) * _UNITS[unit] if unit else int(number))
+    except ValueError:
+        return _fraction(number, _UNITS.get(unit, 1))
+
+
+def _fraction(number: str, factor: float) -> int:
+    try:
+        return int(float(number) * factor)
+    except (ValueError, OverflowError):
+        return 0
+
+
+def _containers(
+    spec: Body, status: Body, listed: str, statuses: str, *, init: bool
+) -> Iterator[seen.Container]:
+    images = {_text(c, "name"): _text(c, "image") for c in _items(spec, listed)}
+    for body in _items(status, statuses):
+        name = _text(body, "name")
+        yield _container(body, name, images.get(name) or _text(body, "image"), init=init)
+
+
+def _container(body: Body, name: str, image: str, *, init: bool) -> seen.Container:
+    state, said = _state(_map(body, "state"))
+    code = said.get("exitCode")
+    return seen.Container(
+        name=name,
+        init=init,
+        state=state,
+        reason=_text(said, "reason"),
+        message=_text(said, "message"),
+        exit_code=code if isinstance(code, int) else None,
+        started_at=_text(said, "startedAt"),
+        finished_at=_text(said, "finishedAt"),
+        image=image,
+    )
+
+
+def _state(state: Body) -> tuple[Literal["", "waiting", "running", "terminated"], Body]:
+    if "terminated" in state:
+        return "terminated", _map(state, "terminated")
+    if "running" in state:
+        return "running", _map(state, "running")
+    return ("waiting", _map(state, "waiting")) if "waiting" in state else ("", {})
+
+
+def _conditions(status: Body) -> tuple[seen.Condition, ...]:
+    return tuple(
+        seen.Condition(
+            type=_text(c, "type"),
+            status=_text(c, "status"),
+            reason=_text(c, "reason"),
+            message=_text(c, "message"),
+            since=_text(c, "lastTransitionTime"),
+        )
+        for c in _items(status, "conditions")
+    )
+
+
+def _owner_uid(metadata: Body) -> str:
+    owners = _items(metadata, "ownerReferences")
+    return next((_text(o, "uid") for o in owners if o.get("controller") is True), "")
+
+
+def _map(body: Body, key: str) -> Body:
+    value = body.get(key)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _items(body: Body, key: str) -> Iterator[Body]:
+    return (item for item in body.get(key) or () if isinstance(item, Mapping))
+
+
+def _text(body: Body, key: str) -> str:
+    value = body.get(key)
+    return value[:_LONGEST_MESSAGE] if isinstance(value, str) else ""
+
+
+def _count(body: Body, key: str) -> int:
+    value = body.get(key)
+    return value if isinstance(value, int) else 0
