@@ -1,0 +1,116 @@
+"""What the operator writes: KAITO's status and what is added to it. The same in both versions.
+
+KAITO's v1alpha1 lacks most of it, and then server-side apply of the status of an object that was
+made through v1alpha1 fails for ever: its fields are not in that version's schema.
+"""
+
+from __future__ import annotations
+
+from scripts.crd.shape import Schema, items, number, part, text, text_map, texts
+
+_INT64 = {"format": "int64"}
+_REASON = "^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$"
+_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_TYPE = rf"^({_LABEL}(\.{_LABEL})*/)?(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])$"
+
+
+def seen() -> Schema:
+    properties = {
+        "state": text("Pending, Running, Succeeded or Failed; Ready or NotReady for inference."),
+        "conditions": items("What is true of the Workspace.", _condition()),
+        "workerNodes": texts("The nodes it runs on."),
+        "targetNodeCount": number("How many nodes it needs.", format="int32"),
+        "observedGeneration": number("The generation that this status speaks of.", **_INT64),
+        "performance": _performance(),
+        "run": _run(),
+        "attempts": items("The newest attempts of the run, oldest first.", _attempt()),
+        "progress": _progress(),
+        "output": _output(),
+    }
+    return part("What was seen and what came of it.", properties)
+
+
+def _condition() -> Schema:
+    """metav1.Condition."""
+    properties = {
+        "type": text("What it says, in one word.", maxLength=316, pattern=_TYPE),
+        "status": text("Whether it is so.", enum=["True", "False", "Unknown"]),
+        "reason": text("Why, in one word.", minLength=1, maxLength=1024, pattern=_REASON),
+        "message": text("Why, in a sentence, and what to do.", maxLength=32768),
+        "lastTransitionTime": text("Since when.", format="date-time"),
+        "observedGeneration": number("The generation it speaks of.", minimum=0, **_INT64),
+    }
+    required = ["lastTransitionTime", "message", "reason", "status", "type"]
+    return part("One condition.", properties, required)
+
+
+def _performance() -> Schema:
+    metric = part(
+        "One measurement.",
+        {
+            "value": text("The number."),
+            "unit": text("Its unit."),
+            "description": text("What was measured."),
+            "config": text_map("How it was measured."),
+        },
+        ["value"],
+    )
+    metrics: Schema = {
+        "type": "object",
+        "description": "Measurements by name.",
+        "additionalProperties": metric,
+    }
+    return part("What a served model can do.", {"metrics": metrics})
+
+
+def _run() -> Schema:
+    properties = {
+        "revision": number("Its number: a spec that returns keeps its old one.", **_INT64),
+        "hash": text("Of everything that was asked for."),
+        "snapshot": text("The ConfigMap with what was resolved."),
+        "startedAt": text("When the Job started, RFC 3339."),
+        "finishedAt": text("When it ended, RFC 3339."),
+        "outcome": text("Empty while it runs.", enum=["", "Succeeded", "Failed"]),
+    }
+    return part("The run of the present spec.", properties)
+
+
+def _attempt() -> Schema:
+    properties = {
+        "attempt": number("Its number, from 1."),
+        "pod": text("The pod's name."),
+        "node": text("The node it ran on."),
+        "startedAt": text("RFC 3339."),
+        "endedAt": text("RFC 3339; absent while it runs."),
+        "kind": text("Of its failure, one word (docs/failures.md)."),
+        "sentence": text("What happened and what to do."),
+        "step": number("The step it reached.", **_INT64),
+        "of": number("The steps there are.", **_INT64),
+    }
+    return part("One pod's try.", properties)
+
+
+def _progress() -> Schema:
+    properties = {
+        "step": number("Steps done.", **_INT64),
+        "of": number("Steps there are.", **_INT64),
+        "percent": number("Of the steps, done.", minimum=0, maximum=100),
+        "loss": text("The newest training loss."),
+        "tokensPerSecond": text("How fast."),
+        "eta": text("Time to go, for example 4m10s."),
+        "gpuSeconds": number("GPUs times seconds, all attempts together.", **_INT64),
+        "updatedAt": text("RFC 3339."),
+    }
+    return part("How far the training is.", properties)
+
+
+def _output() -> Schema:
+    properties = {
+        "image": text("Where the adapter was pushed."),
+        "digest": text("What was pushed: pull it by this."),
+        "sizeBytes": number("Of the adapter.", **_INT64),
+        "baseModel": text("The model it adapts."),
+        "baseRevision": text("The model's revision."),
+        "metrics": text_map("Numbers of the training, by name."),
+    }
+    return part("The adapter.", properties)
