@@ -78,6 +78,8 @@ class Places(Part):
     """Folders and mounted credentials: where things are, never what they say."""
 
     work: str
+    scratch: str | None = None
+    """For downloads, where they need not outlive the pod; None: the work folder."""
     push_auth: str | None = None
     """A docker config.json (or a folder with .dockerconfigjson) for the push."""
     pull_auth: tuple[str, ...] = ()
@@ -92,14 +94,18 @@ class Places(Part):
         return Path(self.work)
 
     @property
+    def scratch_dir(self) -> Path:
+        return Path(self.scratch or self.work)
+
+    @property
     def data_dir(self) -> Path:
         """Downloaded files, as they came."""
-        return self.work_dir / "data"
+        return self.scratch_dir / "data"
 
     @property
     def model_dir(self) -> Path:
         """Downloaded weights."""
-        return self.work_dir / "model"
+        return self.scratch_dir / "model"
 
     @property
     def rows_file(self) -> Path:

@@ -1,0 +1,57 @@
+"""Names that Tunery gives: labels, annotations, objects. jobs/slim.py reads them back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from jobs.slim import HASH, REVISION, RUN, WORKSPACE, WORKSPACE_NAMESPACE
+
+__all__ = ["HASH", "REVISION", "RUN", "WORKSPACE", "WORKSPACE_NAMESPACE"]
+
+API_VERSION = "kaito.sh/v1beta1"
+REVISION_OWNER = "workspace.kaito.io/name"
+"""Label of ControllerRevisions: the Workspace's name."""
+RETRY = "tunery.sh/retry"
+"""Annotation of a Workspace: any new value runs a finished run again."""
+METRICS_PORT = 5000
+RUN_KEY = "run.json"
+
+
+def short(run_hash: str) -> str:
+    """The hash as it stands in names and labels."""
+    return run_hash[:10]
+
+
+def labels(name: str, namespace: str, run_hash: str) -> dict[str, str]:
+    """Of everything that belongs to one run."""
+    return {WORKSPACE: name, WORKSPACE_NAMESPACE: namespace, RUN: short(run_hash)}
+
+
+def snapshot(name: str, run_hash: str) -> str:
+    """Name of the ConfigMap that holds a run's run.json."""
+    return f"{name}-{short(run_hash)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The Workspace that everything belongs to: what it owns goes when it goes."""
+
+    namespace: str
+    name: str
+    uid: str
+    """Empty: a file that is only rendered, whose objects have no owner yet."""
+
+    def references(self) -> dict[str, Any]:
+        """`ownerReferences`, as a part of an object's metadata."""
+        if not self.uid:
+            return {}
+        reference = {
+            "apiVersion": API_VERSION,
+            "kind": "Workspace",
+            "name": self.name,
+            "uid": self.uid,
+            "controller": True,
+            "blockOwnerDeletion": True,
+        }
+        return {"ownerReferences": [reference]}
