@@ -43,7 +43,7 @@ def tune(order: Order, owner: Owner, installation: Installation) -> tuple[Object
     return _snapshot(order, owner), _job(order, owner, installation)
 
 
-def marks_of(owner: Owner, run_hash: str, revision: int, installation: Installation) -> Object:
+def mutable(owner: Owner, run_hash: str, revision: int, installation: Installation) -> Object:
     """The parts of a run's Job that may be edited by hand and are put back."""
     return {
         "metadata": {
@@ -70,20 +70,20 @@ def _snapshot(order: Order, owner: Owner) -> Object:
 
 
 def _job(order: Order, owner: Owner, installation: Installation) -> Object:
-    mutable = marks_of(owner, order.run_hash, order.revision, installation)
-    labels = {**_queue(order.workspace), **mutable["metadata"]["labels"]}
+    parts = mutable(owner, order.run_hash, order.revision, installation)
+    labels = {**_queue(order.workspace), **parts["metadata"]["labels"]}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
             "name": owner.name,
             "namespace": owner.namespace,
-            **mutable["metadata"],
+            **parts["metadata"],
             "labels": labels,
             **owner.references(),
         },
         "spec": {
-            **mutable["spec"],
+            **parts["spec"],
             "podFailurePolicy": failure_policy(),
             "template": _template(order, installation),
         },
