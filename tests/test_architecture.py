@@ -21,11 +21,13 @@ CONTRACT = {
     "tuning.reference",
     "tuning.settings.options",
 }
+# What jobs may take from serving: what a serving pod is told, and what it says.
+SERVING = {"serving.plan", "serving.lastwords"}
 OURS = {"presets", "tuning", "jobs", "serving", "operator", "tunery", "cluster"}
 ALLOWED = {
     "presets": {"presets"},
     "tuning": {"presets", "tuning"},
-    "jobs": {"presets", "tuning", "jobs"},
+    "jobs": {"presets", "tuning", "jobs", "serving"},
     "serving": {"presets", "tuning", "serving"},
     "tunery": {"presets", "tuning", "jobs", "tunery"},
 }
@@ -70,11 +72,21 @@ def test_jobs_take_only_the_contract_from_tuning() -> None:
     assert wrong == []
 
 
+def test_jobs_take_only_the_contract_from_serving() -> None:
+    wrong = [
+        f"{module} imports {name}"
+        for path, module in modules("jobs")
+        for name, _ in imports(path)
+        if name.split(".")[0] == "serving" and name not in SERVING
+    ]
+    assert wrong == []
+
+
 def test_no_kubernetes_client_left_of_the_operator() -> None:
     clients = {"kopf", "kubernetes", "kr8s", "kubernetes_asyncio"}
     wrong = [
         f"{module} imports {name}"
-        for package in ("presets", "tuning", "jobs", "tunery")
+        for package in ("presets", "tuning", "jobs", "serving", "tunery")
         for path, module in modules(package)
         for name, _ in imports(path)
         if name.split(".")[0] in clients
@@ -87,7 +99,7 @@ def test_operator_is_never_a_package() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["jobs.validate", "jobs.resolve", "tunery.validate", *sorted(CONTRACT)]
+    "module", ["jobs.validate", "jobs.resolve", "tunery.validate", *sorted(CONTRACT | SERVING)]
 )
 def test_what_the_operator_needs_brings_nothing_heavy(module: str) -> None:
     code = f"import sys, {module}; print(*[m for m in {HEAVY!r} if m in sys.modules])"
@@ -96,7 +108,7 @@ def test_what_the_operator_needs_brings_nothing_heavy(module: str) -> None:
 
 
 def test_files_hold_one_idea() -> None:
-    packages = ("presets", "tuning", "jobs", "tunery")
+    packages = ("presets", "tuning", "jobs", "serving", "tunery")
     long = [
         f"{path.relative_to(ROOT)}: {count} lines"
         for package in packages
@@ -109,7 +121,7 @@ def test_files_hold_one_idea() -> None:
 def test_every_module_says_where_it_stands() -> None:
     silent = [
         module
-        for package in ("presets", "tuning", "jobs", "tunery")
+        for package in ("presets", "tuning", "jobs", "serving", "tunery")
         for path, module in modules(package)
         if path.name != "__init__.py" and not ast.get_docstring(ast.parse(path.read_text()))
     ]

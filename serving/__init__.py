@@ -1,0 +1,1 @@
+"""What serving needs beside the servers: adapters checked and composed, and the old POST /chat."""

@@ -1,0 +1,112 @@
+"""ServePlan: the one contract between whoever schedules a serving pod and its init container.
+
+`jobs/serve.py` makes it from a Workspace, the operator stores it as a ConfigMap, and
+`python -m serving prepare PLAN.json` reads it. Everything is resolved, nothing is secret:
+credentials are named by the path where they are mounted. Imports neither torch nor numpy.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tuning.failure import Failure, Kind
+from tuning.run import canonical
+
+Runtime = Literal["vllm", "transformers"]
+
+VLLM_CONFIG = "vllm.yaml"
+"""What prepare adds to the command line of vLLM: `vllm serve MODEL --config <places.ready>/…`."""
+CHAT_SETTINGS = "chat.json"
+"""What serving/chat.py reads, named to it by the variable TUNERY_CHAT."""
+CHAT_MODULE = "tunery_chat"
+"""serving/chat.py beside it, for servers whose image has none of our code."""
+
+
+class Part(BaseModel):
+    """A frozen piece of the contract; a key it does not know is an error, not a surprise."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ServedModel(Part):
+    """The base model that is served."""
+
+    name: str
+    """What clients write as `model`: the preset's name."""
+    id: str
+    """Public Hugging Face id `org/name`: adapters must be made for it."""
+    also: tuple[str, ...] = ()
+    """Other ids of the same weights (a mirror): adapters made for these fit too."""
+    revision: str | None = None
+    """Pinned commit; None means the hub's default branch."""
+    path: str | None = None
+    """A folder with the weights (image volume, volume): then nothing is downloaded."""
+
+
+class AdapterPlan(Part):
+    """One adapter as the Workspace names it."""
+
+    name: str
+    strength: float = 1.0
+    image: str | None = None
+    """Pulled by prepare; by digest, so that every pod of a Workspace gets the same."""
+    path: str | None = None
+    """A mounted folder: an image volume, or a volume of the user's. Exactly one of the two."""
+
+
+class ServePlaces(Part):
+    """Folders and mounted credentials of the pod."""
+
+    adapters: str = "/adapters"
+    """Written here as <digest>/<name>, never rewritten."""
+    model: str = "/model"
+    """Downloaded weights."""
+    ready: str = "/ready"
+    """What the server reads at its start: VLLM_CONFIG, CHAT_SETTINGS, CHAT_MODULE."""
+    pull_auth: tuple[str, ...] = ()
+    registry_ca: str | None = None
+    """A PEM file with the CA of an in-house registry."""
+    insecure_registries: tuple[str, ...] = ()
+    """Registries that speak plain http."""
+    hub_token: str | None = None
+    """A file with a Hugging Face token."""
+    termination_log: str | None = None
+
+
+class ServePlan(Part):
+    """One serving pod, wholly resolved."""
+
+    version: Literal[1] = 1
+    workspace: str
+    namespace: str = "default"
+    runtime: Runtime = "vllm"
+    model: ServedModel
+    adapters: tuple[AdapterPlan, ...] = ()
+    together: str | None = None
+    """vLLM: also serve all adapters as one, each with its strength, under this name. The
+    transformers runtime serves one model, so there they are always together."""
+    max_tokens: int | None = None
+    """No answer is longer; None leaves it to the server (vLLM stops at the model's length)."""
+    places: ServePlaces = ServePlaces()
+
+
+def write(plan: ServePlan, path: Path) -> None:
+    """Write the plan whole or not at all."""
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_bytes(canonical(plan.model_dump(mode="json")) + b"\n")
+    temporary.replace(path)
+
+
+def read(path: Path) -> ServePlan:
+    """Read a plan. Raises Failure (BAD_CONFIG) with the field that is wrong."""
+    try:
+        return ServePlan.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise Failure(Kind.BAD_CONFIG, f"{path} cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise Failure(Kind.BAD_CONFIG, f"{path}: {where}: {first['msg']}") from error
