@@ -1,24 +1,25 @@
 """The base model's files: a mounted folder as it is, or a download from a hub at one commit.
 
-Part of `prepare`. A hub is Hugging Face or a mirror of it (HF_ENDPOINT). The revision is pinned to
-a commit before the first byte, and a marker written last says that the folder is whole: a second
-run needs no network. Only safetensors are taken: a pickle can run code.
+Part of `prepare`, in tuning pods and in serving ones. A hub is Hugging Face or a mirror of it
+(HF_ENDPOINT). The revision is pinned to a commit before the first byte, and a marker written last
+says that the folder is whole: a second run needs no network. Only safetensors are taken: a pickle
+can run code.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tuning.failure import Failure, Kind
 from tuning.hub import Asked, ask
 from tuning.retry import Patience
-from tuning.run import Places, Run
+from tuning.run import BaseModelSource, Places, Run
 
 _WEIGHTS = "*.safetensors"
 _WANTED = (
@@ -48,12 +49,32 @@ def obtain(
 
     `only_tokenizer` leaves the weights on the hub: enough to count tokens.
     """
-    if run.model.path is not None:
-        folder = Path(run.model.path)
+    places = run.places
+    wanted = [p for p in _WANTED if not (only_tokenizer and p == _WEIGHTS)]
+    return fetch(run.model, places.model_dir, places.hub_token, note, wanted=wanted)
+
+
+def fetch(
+    model: BaseModelSource,
+    model_dir: Path,
+    hub_token: str | None,
+    note: Callable[[str], None] = lambda _: None,
+    *,
+    wanted: Sequence[str] = _WANTED,
+    field: Literal["tuning", "inference"] = "tuning",
+) -> Weights:
+    """The same for whoever has no Run; `field` is the part of the Workspace that names the model.
+
+    `hub_token` is a file. Raises Failure: NO_ACCESS, BAD_CONFIG or UNAVAILABLE.
+    """
+    if model.path is not None:
+        folder = Path(model.path)
         _require_complete(folder)
-        return Weights(folder=folder, revision=run.model.revision)
-    done = _finished(run.places.model_dir, run)
-    return done or _download(run, note, only_tokenizer)
+        return Weights(folder=folder, revision=model.revision)
+    done = _finished(model_dir, model.revision)
+    if done is not None:
+        return done
+    return _download(model, model_dir, read_token(hub_token), note, wanted, field)
 
 
 def config_of(model_id: str, revision: str | None, token: str | bool) -> dict[str, Any]:
@@ -85,10 +106,15 @@ def config_of(model_id: str, revision: str | None, token: str | bool) -> dict[st
 
 def token_of(places: Places) -> str | bool:
     """The mounted Hugging Face token; False (none at all) when the Workspace names none."""
-    if places.hub_token is None:
+    return read_token(places.hub_token)
+
+
+def read_token(file: str | None) -> str | bool:
+    """The token in a file; False when there is no file to read."""
+    if file is None:
         return False
     try:
-        return Path(places.hub_token).read_text().strip() or False
+        return Path(file).read_text().strip() or False
     except OSError as error:
         sentence = f"the mounted Hugging Face token cannot be read: {error.strerror}"
         raise Failure(Kind.NO_ACCESS, sentence) from error
@@ -106,47 +132,51 @@ def _require_complete(folder: Path) -> None:
         raise Failure(Kind.BAD_CONFIG, sentence)
 
 
-def _finished(folder: Path, run: Run) -> Weights | None:
+def _finished(folder: Path, wanted: str | None) -> Weights | None:
     try:
         marker = Weights.model_validate_json((folder / _MARKER).read_bytes())
     except (OSError, ValidationError):
         return None
-    wanted = run.model.revision
     if wanted is not None and wanted != marker.revision:
         return None
     return Weights(folder=folder, revision=marker.revision)
 
 
-def _download(run: Run, note: Callable[[str], None], only_tokenizer: bool) -> Weights:
+def _download(
+    model: BaseModelSource,
+    folder: Path,
+    token: str | bool,
+    note: Callable[[str], None],
+    wanted: Sequence[str],
+    field: Literal["tuning", "inference"],
+) -> Weights:
     from huggingface_hub import HfApi, snapshot_download
 
-    wanted = [p for p in _WANTED if not (only_tokenizer and p == _WEIGHTS)]
-
-    folder, token = run.places.model_dir, token_of(run.places)
     folder.mkdir(parents=True, exist_ok=True)
+    asked = _asked(model.id, field)
     info = ask(
-        _asked(run.model.id),
+        asked,
         lambda: HfApi(token=token).model_info(
-            run.model.id, revision=run.model.revision, files_metadata=True, timeout=30
+            model.id, revision=model.revision, files_metadata=True, timeout=30
         ),
     )
     sizes = {s.rfilename: s.size or 0 for s in info.siblings or ()}
-    _require_safetensors(run.model.id, sizes)
+    _require_safetensors(model.id, sizes)
     needed_bytes = sum(size for name, size in sizes.items() if _matches(name, wanted))
     _require_space(folder, needed_bytes)
-    note(f"fetching {run.model.id} at {info.sha} ({needed_bytes / 1e6:,.1f} MB)")
+    note(f"fetching {model.id} at {info.sha} ({needed_bytes / 1e6:,.1f} MB)")
     ask(
-        _asked(run.model.id),
+        asked,
         lambda: snapshot_download(
-            run.model.id,
+            model.id,
             revision=info.sha,
             local_dir=folder,
-            allow_patterns=wanted,
+            allow_patterns=list(wanted),
             token=token,
         ),
     )
     weights = Weights(folder=folder, revision=info.sha)
-    if only_tokenizer:
+    if _WEIGHTS not in wanted:
         return weights
     _require_complete(folder)
     (folder / _MARKER).write_text(weights.model_dump_json())
@@ -176,12 +206,14 @@ def _require_space(folder: Path, needed_bytes: int) -> None:
         raise Failure(Kind.BAD_CONFIG, sentence)
 
 
-def _asked(model_id: str) -> Asked:
+def _asked(model_id: str, field: Literal["tuning", "inference"] = "tuning") -> Asked:
+    preset = f"{field}.preset.name"
     name_it = "name a Secret with HF_TOKEN in presetOptions.modelAccessSecret"
+    revision = "ModelConfig.revision" if field == "tuning" else "the revision of its preset"
     return Asked(
         what=model_id,
-        if_misnamed="write tuning.preset.name as org/name",
+        if_misnamed=f"write {preset} as org/name",
         if_gated=f"accept its licence on the hub and {name_it}",
-        if_private=f"correct tuning.preset.name or {name_it}",
-        if_no_revision="correct ModelConfig.revision",
+        if_private=f"correct {preset} or {name_it}",
+        if_no_revision=f"correct {revision}",
     )
