@@ -26,6 +26,7 @@ check: setup ## style, types, import directions: seconds
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/mypy operator/*.py
 	@$(BIN)/pytest tests/test_architecture.py
 
 format: setup

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.metadata
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ CONTRACT = {
     "tuning.run",
     "tuning.config",
     "tuning.failure",
+    "tuning.lastwords",
     "tuning.urls",
     "tuning.reference",
     "tuning.settings.options",
@@ -29,6 +31,7 @@ ALLOWED = {
     "tuning": {"presets", "tuning"},
     "jobs": {"presets", "tuning", "jobs", "serving"},
     "serving": {"presets", "tuning", "serving"},
+    "operator": {"presets", "tuning", "jobs", "operator"},
     "tunery": {"presets", "tuning", "jobs", "tunery"},
 }
 HEAVY = ("torch", "transformers", "numpy", "requests", "huggingface_hub", "pyarrow", "oras")
@@ -62,10 +65,11 @@ def test_imports_point_left(package: str) -> None:
     assert wrong == []
 
 
-def test_jobs_take_only_the_contract_from_tuning() -> None:
+def test_jobs_and_operator_take_only_the_contract_from_tuning() -> None:
     wrong = [
         f"{module} imports {name}"
-        for path, module in modules("jobs")
+        for package in ("jobs", "operator")
+        for path, module in modules(package)
         for name, _ in imports(path)
         if name.split(".")[0] == "tuning" and name not in CONTRACT
     ]
@@ -98,6 +102,25 @@ def test_operator_is_never_a_package() -> None:
     assert not (ROOT / "operator" / "__init__.py").exists()
 
 
+def test_no_file_of_the_operator_hides_a_module() -> None:
+    """They are imported by their bare names, from a folder that comes first on the path."""
+    installed = {module for module in importlib.metadata.packages_distributions()}
+    names = {path.stem for path, _ in modules("operator")}
+    assert names & (installed | set(sys.stdlib_module_names)) == set()
+
+
+def test_the_operator_reaches_the_cluster_through_one_door() -> None:
+    """Only wire.py and kopf's shell know a client; everything else goes through kube.py."""
+    clients = {"kopf": {"main", "admission"}, "kubernetes": {"wire"}}
+    wrong = [
+        f"{path.name} imports {name}"
+        for path, _ in modules("operator")
+        for name, _ in imports(path)
+        if path.stem not in clients.get(name.split(".")[0], {path.stem})
+    ]
+    assert wrong == []
+
+
 @pytest.mark.parametrize(
     "module", ["jobs.validate", "jobs.resolve", "tunery.validate", *sorted(CONTRACT | SERVING)]
 )
@@ -108,7 +131,7 @@ def test_what_the_operator_needs_brings_nothing_heavy(module: str) -> None:
 
 
 def test_files_hold_one_idea() -> None:
-    packages = ("presets", "tuning", "jobs", "serving", "tunery")
+    packages = ("presets", "tuning", "jobs", "serving", "operator", "tunery")
     long = [
         f"{path.relative_to(ROOT)}: {count} lines"
         for package in packages
@@ -121,7 +144,7 @@ def test_files_hold_one_idea() -> None:
 def test_every_module_says_where_it_stands() -> None:
     silent = [
         module
-        for package in ("presets", "tuning", "jobs", "serving", "tunery")
+        for package in ("presets", "tuning", "jobs", "serving", "operator", "tunery")
         for path, module in modules(package)
         if path.name != "__init__.py" and not ast.get_docstring(ast.parse(path.read_text()))
     ]

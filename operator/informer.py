@@ -1,0 +1,159 @@
+"""One kind of object, listed once and watched since: a dictionary kept equal to the cluster.
+
+Between kube.py and caches.py. Objects are made slim at the door, and only a slim value that differs
+wakes anybody, so heartbeats and managed fields cost one comparison. A list is compared with what
+was known: what vanished while nobody watched is told as gone, which a watch alone would never do.
+
+Answers to our own writes come in through `put`, so that nobody decides from a cache that has not
+yet seen them. That takes versions that can be compared, as Kubernetes promises for one kind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, TypeVar
+
+from apierror import ApiError
+from jobs.decision import Object
+from kube import Kube, Source
+
+T = TypeVar("T")
+Name = tuple[str, str]
+"""(namespace, name); the namespace is "" for nodes."""
+Changed = Callable[[Name, T | None, T | None], None]
+"""Told the name, the slim value before and the one after; None where there is none."""
+
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
+_WATCH_S = (240, 300)
+"""A different end for each watch, so that they do not all come back at once."""
+
+log = logging.getLogger("tunery.informer")
+
+
+class Informer(Generic[T]):
+    """`slim` makes a value of an object, or None for one that nobody needs.
+
+    Of more than `most` objects the ones known longest are forgotten.
+    """
+
+    def __init__(
+        self,
+        kube: Kube,
+        source: Source,
+        slim: Callable[[Object], T | None],
+        changed: Changed[T],
+        most: int = sys.maxsize,
+    ) -> None:
+        self.source = source
+        self.items: dict[Name, T] = {}
+        self.synced = asyncio.Event()
+        self.heard_at = time.monotonic()
+        """When the server last said anything about it."""
+        self._kube = kube
+        self._slim = slim
+        self._changed = changed
+        self._most = most
+        self._versions: dict[Name, int] = {}
+        self._pause_s = _FIRST_PAUSE_S
+
+    async def run(self) -> None:
+        """List, watch, and begin anew whenever the server has forgotten our version. Never ends."""
+        while True:
+            try:
+                version = await self._list()
+                self.synced.set()
+                await self._follow(version)
+            except ApiError as error:
+                await self._rest(error)
+
+    async def _list(self) -> str:
+        before = set(self.items) | set(self._versions)
+        version = ""
+        async for page in self._kube.pages(self.source):
+            version = page.version
+            self._hear()
+            for found in page.items:
+                self.put(found)
+                before.discard(_name(found))
+            await asyncio.sleep(0)
+        for name in before:
+            self._drop(name, _number(version))
+        return version
+
+    async def _follow(self, version: str) -> None:
+        """Watch after watch. Returns (by ApiError "gone") only when a new list is needed."""
+        while True:
+            began = time.monotonic()
+            try:
+                async for event in self._kube.watch(
+                    self.source, version, random.randint(*_WATCH_S)
+                ):
+                    self._take(event)
+                    version = event["object"]["metadata"]["resourceVersion"]
+                if time.monotonic() - began < 1:
+                    raise ApiError("transient", "the watch ended at once")
+            except ApiError as error:
+                if error.kind == "gone":
+                    raise
+                await self._rest(error)
+
+    def _take(self, event: Object) -> None:
+        self._hear()
+        found = event["object"]
+        match event["type"]:
+            case "ADDED" | "MODIFIED":
+                self.put(found)
+            case "DELETED":
+                self._drop(_name(found), _number(found["metadata"]["resourceVersion"]))
+
+    def put(self, found: Object) -> None:
+        """An object as the server has just told it, unless something newer is known."""
+        name, version = _name(found), _number(found["metadata"]["resourceVersion"])
+        if version < self._versions.get(name, 0):
+            return
+        before, after = self.items.get(name), self._slim(found)
+        if after is None:
+            self._versions.pop(name, None)
+            self.items.pop(name, None)
+        else:
+            self._versions[name] = version
+            self.items[name] = after
+            if len(self.items) > self._most:
+                oldest = next(iter(self.items))
+                self._drop(oldest, self._versions[oldest])
+        if before != after:
+            self._changed(name, before, after)
+
+    def _drop(self, name: Name, version: int) -> None:
+        """It is gone, unless it was made again since."""
+        if version < self._versions.get(name, 0):
+            return
+        self._versions.pop(name, None)
+        before = self.items.pop(name, None)
+        if before is not None:
+            self._changed(name, before, None)
+
+    def _hear(self) -> None:
+        self.heard_at = time.monotonic()
+        self._pause_s = _FIRST_PAUSE_S
+
+    async def _rest(self, error: ApiError) -> None:
+        """Wait, longer each time, until the server says something again."""
+        pause_s = max(error.retry_after_s, self._pause_s * random.uniform(0.5, 1.5))
+        self._pause_s = min(_LONGEST_PAUSE_S, self._pause_s * 2)
+        log.warning("%s: %s; again in %.1f s", self.source.kind, error.sentence, pause_s)
+        await asyncio.sleep(pause_s)
+
+
+def _name(found: Object) -> Name:
+    metadata: Mapping[str, Any] = found["metadata"]
+    return metadata.get("namespace", ""), metadata["name"]
+
+
+def _number(version: str) -> int:
+    return int(version) if version.isdigit() else 0

@@ -1,0 +1,214 @@
+"""All Kubernetes requests of the operator: lists in pages, watches, and the few writes.
+
+Between those who decide what to write (reconcile.py, lease.py) or listen (informer.py) and the
+wire. Every failure leaves as one `ApiError`. Writes name the field owner `tunery` and are forced:
+what Tunery decides about an object wins; what it does not name stays as others set it. Status goes
+out as a merge-patch, because server-side apply of a status answers 500 for ever on a Workspace that
+was created through v1alpha1.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+import aiohttp
+
+import apierror
+from apierror import ApiError
+from jobs.decision import Action, Apply, Delete, Object, Patch, Ref
+from wire import Exchange, Request
+
+OWNER = "tunery"
+_APPLY = "application/apply-patch+yaml"
+_MERGE = "application/merge-patch+json"
+_METADATA = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1"
+_PAGE = 500
+_WATCH_SILENCE_S = 90
+"""The server sends a bookmark about every minute."""
+_PLURALS = {
+    "ConfigMap": "configmaps",
+    "ControllerRevision": "controllerrevisions",
+    "Event": "events",
+    "Job": "jobs",
+    "Lease": "leases",
+    "Node": "nodes",
+    "Pod": "pods",
+    "Workspace": "workspaces",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Which objects of a kind, in all namespaces; the server chooses by the selectors."""
+
+    api_version: str
+    kind: str
+    labels: str = ""
+    fields: str = ""
+    metadata_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some objects of a list, and the version of the whole list."""
+
+    items: list[Object]
+    version: str
+
+
+class Kube:
+    """`counted` is told the verb and the HTTP status (0: no answer) of every request."""
+
+    def __init__(
+        self, exchange: Exchange, counted: Callable[[str, int], None] = lambda verb, code: None
+    ) -> None:
+        self._exchange = exchange
+        self._counted = counted
+
+    async def pages(self, source: Source) -> AsyncIterator[Page]:
+        """All objects of a source, page by page, all of one version."""
+        query = {**_selectors(source), "limit": str(_PAGE)}
+        while True:
+            request = Request("GET", _collection(source, query), accept=_accept(source, "List"))
+            found = await self._answer("list", request)
+            metadata = found["metadata"]
+            yield Page(found.get("items") or [], metadata["resourceVersion"])
+            if not metadata.get("continue"):
+                return
+            query["continue"] = metadata["continue"]
+
+    async def watch(self, source: Source, version: str, seconds: int) -> AsyncIterator[Object]:
+        """Events since a version, bookmarks too, until the server ends it after `seconds`.
+
+        Raises ApiError ("gone" when the version is too old), also for an error within the stream.
+        """
+        query = {
+            **_selectors(source),
+            "watch": "1",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": version,
+            "timeoutSeconds": str(seconds),
+        }
+        request = Request(
+            "GET",
+            _collection(source, query),
+            accept=_accept(source),
+            silence_s=_WATCH_SILENCE_S,
+            total_s=None,
+        )
+        async for line in self._lines(request):
+            event = json.loads(line)
+            if event["type"] == "ERROR":
+                raise apierror.of_status(event["object"])
+            yield event
+
+    async def do(self, action: Action) -> Object:
+        """Carry out what was decided; the object as it is now (empty when it is gone)."""
+        match action:
+            case Apply(wanted):
+                return await self.apply(wanted)
+            case Patch(ref, patch):
+                return await self._merge("patch", _path(ref), patch)
+            case Delete(ref):
+                return await self.delete(ref)
+
+    async def apply(self, wanted: Object) -> Object:
+        """Server-side apply."""
+        path = _path(ref_of(wanted)) + "?" + urlencode({"fieldManager": OWNER, "force": "true"})
+        return await self._answer("apply", Request("PATCH", path, wanted, _APPLY))
+
+    async def patch_status(self, ref: Ref, patch: Object) -> Object:
+        """Merge-patch of the status subresource."""
+        return await self._merge("patch_status", _path(ref) + "/status", {"status": patch})
+
+    async def delete(self, ref: Ref) -> Object:
+        """Foreground deletion. One that is absent is what was wanted."""
+        options: dict[str, Any] = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "propagationPolicy": "Foreground",
+        }
+        if ref.uid:
+            options["preconditions"] = {"uid": ref.uid}
+        try:
+            return await self._answer("delete", Request("DELETE", _path(ref), options))
+        except ApiError as error:
+            if error.kind == "absent":
+                return {}
+            raise
+
+    async def create(self, wanted: Object) -> Object:
+        path = _base(wanted["apiVersion"], wanted["kind"], wanted["metadata"]["namespace"])
+        return await self._answer("create", Request("POST", path, wanted))
+
+    async def read(self, ref: Ref) -> Object:
+        return await self._answer("get", Request("GET", _path(ref)))
+
+    async def replace(self, wanted: Object) -> Object:
+        """Update; "conflict" when it has changed since the version it carries."""
+        return await self._answer("update", Request("PUT", _path(ref_of(wanted)), wanted))
+
+    async def _merge(self, verb: str, path: str, patch: Object) -> Object:
+        return await self._answer(
+            verb, Request("PATCH", f"{path}?fieldManager={OWNER}", patch, _MERGE)
+        )
+
+    async def _answer(self, verb: str, request: Request) -> Object:
+        code = 0
+        try:
+            async with self._exchange(request) as response:
+                body = await response.read()
+                code = response.status
+                if code >= 400:
+                    raise apierror.refused(code, body, response.headers)
+                found: Object = json.loads(body)
+                return found
+        except (aiohttp.ClientError, OSError, TimeoutError, json.JSONDecodeError) as error:
+            raise apierror.unreachable(error) from error
+        finally:
+            self._counted(verb, code)
+
+    async def _lines(self, request: Request) -> AsyncIterator[bytes]:
+        try:
+            async with self._exchange(request) as response:
+                self._counted("watch", response.status)
+                if response.status >= 400:
+                    body = await response.read()
+                    raise apierror.refused(response.status, body, response.headers)
+                async for line in response.content:
+                    yield line
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            raise apierror.unreachable(error) from error
+
+
+def ref_of(found: Object) -> Ref:
+    """The name of an object."""
+    metadata: Mapping[str, Any] = found["metadata"]
+    return Ref(found["apiVersion"], found["kind"], metadata.get("namespace", ""), metadata["name"])
+
+
+def _selectors(source: Source) -> dict[str, str]:
+    both = {"labelSelector": source.labels, "fieldSelector": source.fields}
+    return {name: value for name, value in both.items() if value}
+
+
+def _accept(source: Source, of_what: str = "") -> str:
+    return _METADATA.format(of_what) if source.metadata_only else "application/json"
+
+
+def _collection(source: Source, query: Mapping[str, str]) -> str:
+    return _base(source.api_version, source.kind, "") + "?" + urlencode(query)
+
+
+def _path(ref: Ref) -> str:
+    return f"{_base(ref.api_version, ref.kind, ref.namespace)}/{ref.name}"
+
+
+def _base(api_version: str, kind: str, namespace: str) -> str:
+    root = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
+    scope = f"/namespaces/{namespace}" if namespace else ""
+    return f"{root}{scope}/{_PLURALS[kind]}"

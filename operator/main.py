@@ -1,0 +1,79 @@
+"""The operator's process: `python -m kopf run --standalone -A operator/main.py`.
+
+kopf is the shell: it starts and stops us, takes signals, logs in for its own needs and serves
+admission (admission.py). It reconciles nothing: its daemons and indexes cost several times the CPU
+and memory of one loop, and start in quadratic time (docs/architecture.md). That loop is engine.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from typing import Any
+
+import kopf
+
+import presets
+import settings
+import wire
+from engine import Engine
+
+log = logging.getLogger("tunery")
+
+
+@kopf.on.login()
+def login(**arguments: Any) -> kopf.ConnectionInfo | None:
+    """For admission and discovery; the engine has a connection of its own."""
+    if "KUBECONFIG" not in os.environ:
+        found = kopf.login_with_service_account(**arguments)
+        if found is not None:
+            return found
+    return kopf.login_with_kubeconfig(**arguments)
+
+
+@kopf.on.startup()
+async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> None:
+    """Read the settings, connect, and run the engine beside kopf."""
+    quiet(settings)
+    installation, process = read_settings()
+    logging.getLogger("tunery").setLevel(process.log_level)
+    memo.wire = await wire.connect()
+    memo.engine = Engine(memo.wire, installation, process, presets.load())
+    memo.running = asyncio.create_task(memo.engine.run(), name="tunery engine")
+    memo.running.add_done_callback(ended)
+
+
+@kopf.on.cleanup()
+async def stop(memo: kopf.Memo, **_: Any) -> None:
+    """Every write can be cut: the next start goes on from what is there."""
+    if "running" in memo:
+        memo.running.remove_done_callback(ended)
+        memo.running.cancel()
+        await asyncio.gather(memo.running, return_exceptions=True)
+        await memo.wire.close()
+    log.info("stopped")
+
+
+def quiet(settings: kopf.OperatorSettings) -> None:
+    """kopf watches nothing and writes nothing by itself."""
+    settings.posting.enabled = False
+    settings.scanning.disabled = True
+    settings.peering.standalone = True
+    settings.networking.request_timeout = 30
+
+
+def read_settings() -> tuple[Any, settings.Process]:
+    """Raises kopf.PermanentError with every problem: kopf then ends the process."""
+    try:
+        return settings.read(os.environ)
+    except settings.SettingsError as error:
+        raise kopf.PermanentError(f"settings: {error}") from error
+
+
+def ended(task: asyncio.Task[None]) -> None:
+    """The engine ends only by a bug; a process without it must not go on."""
+    if not task.cancelled():
+        log.critical("the loop has ended", exc_info=task.exception())
+    signal.raise_signal(signal.SIGTERM)
