@@ -143,7 +143,6 @@ def _environment(installation: Installation, *, offline: bool) -> list[Object]:
         "USER": "tunery",
         "LOGNAME": "tunery",
         "TQDM_DISABLE": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
         "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True",
     }
     if installation.hub_endpoint:

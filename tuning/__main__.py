@@ -1,4 +1,6 @@
-"""`python -m tuning prepare|train|push RUN.json`: what the pod runs. The only exit of tuning.
+"""`python -m tuning prepare|tune|train|push RUN.json`: what the pod runs. The only exit of tuning.
+
+`tune` is `train`, then `push`: what the pod's main container runs.
 
 Signals are handled from the first line on, before anything heavy is imported. Every failure ends
 with the exit code of its kind (tuning/failure.py) and its sentence, in the log and as last words.
@@ -22,6 +24,7 @@ from tuning.stop import Stop
 if TYPE_CHECKING:
     from tuning.prepared import Prepared
     from tuning.progress import Progress
+    from tuning.words import Words
 
 _log = logging.getLogger("tuning")
 
@@ -42,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tuning", description="The words of the pod.")
-    parser.add_argument("word", choices=("prepare", "train", "push"))
+    parser.add_argument("word", choices=("prepare", "tune", "train", "push"))
     parser.add_argument("run", type=Path, metavar="RUN.json", help="the run, as tunery wrote it")
     parser.add_argument(
         "--metrics-port", type=int, metavar="N", help="while training, answer /metrics here"
@@ -63,20 +66,24 @@ def _speak(arguments: argparse.Namespace, signals: Signals) -> int:
 
     with ExitStack() as stack:
         sinks = [_Log()]
-        if arguments.word == "train" and arguments.metrics_port is not None:
+        if arguments.word in ("train", "tune") and arguments.metrics_port is not None:
             from tuning.metrics import MetricsServer
 
             server = MetricsServer(arguments.metrics_port, host="")
             sinks.append(stack.enter_context(server))  # type: ignore[arg-type]  # also a sink
         words = Words(run.read(arguments.run), signals, Several(*sinks))
-        if arguments.word == "prepare":
-            _tell(words.prepare())
-        elif arguments.word == "train":
-            finished = words.train()
-            _log.info("trained %d steps, final loss %.4f", finished.steps, finished.final_loss)
-        else:
-            _log.info("pushed %s", words.push().pinned)
+        _say(words, arguments.word)
     return 0
+
+
+def _say(words: Words, word: str) -> None:
+    if word == "prepare":
+        _tell(words.prepare())
+    if word in ("train", "tune"):
+        finished = words.train()
+        _log.info("trained %d steps, final loss %.4f", finished.steps, finished.final_loss)
+    if word in ("push", "tune"):
+        _log.info("pushed %s", words.push().pinned)
 
 
 def _tell(ready: Prepared) -> None:

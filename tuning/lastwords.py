@@ -30,7 +30,10 @@ class LastWords(BaseModel):
     step: int | None = None
     of: int | None = None
     loss: float | None = None
+    eval_loss: float | None = None
     tokens: int | None = None
+    base_revision: str | None = None
+    """The commit of the base model that was tuned, where a hub said it."""
     image: str | None = None
     digest: str | None = None
     size_bytes: int | None = None

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tuning import data, prepared, steps, weights
+from tuning import data, folder, prepared, steps, weights
 from tuning.dataset import sources, tokenizer
 from tuning.dataset.fetch import Fetched
 from tuning.dataset.tokens import encoded_rows
@@ -19,7 +19,7 @@ from tuning.images.credentials import Credentials
 from tuning.images.registry import Registry
 from tuning.prepared import Prepared
 from tuning.progress import Quarters, Rows
-from tuning.push import credentials, options
+from tuning.push import credentials, only_push_is_left, options
 from tuning.reference import parse
 from tuning.run import Run
 from tuning.stop import Stop
@@ -34,9 +34,14 @@ def prepare(
 
     Raises Failure: NO_ACCESS (registry, hub, data), BAD_DATA, BAD_CONFIG, UNAVAILABLE.
     """
+    if push_checked and run.output.kind == "folder":
+        folder.require_writable(Path(run.output.target))
     run.places.work_dir.mkdir(parents=True, exist_ok=True)
     if push_checked and run.output.kind == "image":
         note(f"may push to {run.output.target}: {check_push(run)}")
+    if only_push_is_left(run):
+        note("this run has finished already; only the push is left")
+        return prepared.read(run)
     stop.check("before the download")
     found = weights.obtain(run, note, only_tokenizer=not with_weights)
     files = sources.gather(

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from tuning import prepared, result
+from tuning import folder, prepared, result
 from tuning.failure import Failure, Kind
 from tuning.images import layout, oci
 from tuning.images.connection import Options, from_environment
@@ -74,12 +73,12 @@ def to_registry(
     )
 
 
-def to_disk(image: oci.Image, folder: Path, output: Output) -> Pushed:
+def to_disk(image: oci.Image, adapter_dir: Path, output: Output) -> Pushed:
     """Write an OCI layout, or copy the adapter folder."""
     if output.kind == "layout":
         layout.write(image, Path(output.target))
     else:
-        _copy(folder, Path(output.target))
+        folder.publish(adapter_dir, Path(output.target))
     return Pushed(
         target=output.target, is_image=False, digest=image.digest, size_bytes=image.size_bytes
     )
@@ -106,6 +105,19 @@ def provenance(run: Run, ready: Prepared, finished: Result) -> Provenance:
         licenses=run.model.licence or "",
         description=f"{run.method} adapter for {run.model.id}",
     )
+
+
+def only_push_is_left(run: Run) -> bool:
+    """Whether an earlier pod has trained this run to its end, on a volume that outlived it.
+
+    Elsewhere downloads are as old as the training, so looking again costs nothing and notices data
+    that has changed.
+    """
+    if run.places.scratch is None or prepared.read_if_any(run) is None:
+        return False
+    finished = result.read(run.places.result_file)
+    weights = run.places.adapter_dir / oci.WEIGHTS_FILE
+    return finished is not None and finished.identity == run.identity() and weights.is_file()
 
 
 def _finished(run: Run) -> Result:
@@ -146,13 +158,3 @@ def options(run: Run) -> Options:
     if run.output.kind == "image" and run.output.insecure:
         hosts = frozenset({parse(run.output.target).registry})
     return replace(found, insecure_hosts=hosts, ca_file=Path(ca) if ca else found.ca_file)
-
-
-def _copy(source: Path, target: Path) -> None:
-    """The folder, beside its name first and then in its place."""
-    part = target.with_name(target.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    shutil.copytree(source, part)
-    if target.exists():
-        shutil.rmtree(target)
-    part.replace(target)

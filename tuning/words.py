@@ -1,4 +1,4 @@
-"""The three words with their last words: what `python -m tuning` and `tunery run` both call.
+"""The words with their last words: what `python -m tuning` and `tunery run` both call.
 
 The outermost boundary of the work: whatever goes wrong inside a word leaves here as a Failure, and
 its kind and sentence are in the termination message by then.
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from tuning import lastwords
+from tuning import lastwords, prepared, result
 from tuning.failure import Failure, Kind
 from tuning.lastwords import LastWords
 from tuning.prepare import prepare
@@ -70,15 +70,7 @@ class Words:
         """Publish the finished adapter."""
         with self._phase("push"):
             pushed = push(self.run, on_bytes)
-            self._say(
-                LastWords(
-                    phase="push",
-                    state="done",
-                    image=pushed.target,
-                    digest=pushed.digest,
-                    size_bytes=pushed.size_bytes,
-                )
-            )
+            self._say(_published(self.run, pushed))
             return pushed
 
     @contextmanager
@@ -109,6 +101,25 @@ class Words:
 
     def _say(self, words: LastWords) -> None:
         lastwords.write(self._message, words)
+
+
+def _published(run: Run, pushed: Pushed) -> LastWords:
+    """The last words of all: a container has one message, so these repeat what was reached."""
+    reached = result.read(run.places.result_file)
+    ready = prepared.read_if_any(run)
+    return LastWords(
+        phase="push",
+        state="done",
+        step=reached.steps if reached else None,
+        of=reached.steps if reached else None,
+        loss=reached.final_loss if reached else None,
+        eval_loss=reached.eval_loss if reached else None,
+        tokens=reached.tokens if reached else None,
+        base_revision=ready.model_revision if ready else None,
+        image=pushed.target,
+        digest=pushed.digest,
+        size_bytes=pushed.size_bytes,
+    )
 
 
 class _LastStep:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +52,75 @@ def test_three_words_make_an_image(chain: Chain, run: Run) -> None:
     assert (code, said["state"], said["image"]) == (0, "done", run.output.target), log
     assert said["digest"].startswith("sha256:")
     assert f"@{said['digest']}" in log
+
+
+def test_tune_is_train_and_push_with_one_last_message(chain: Chain, run: Run) -> None:
+    assert speak(chain, run, "prepare")[0] == 0
+    code, said, log = speak(chain, run, "tune")
+    assert (code, said["phase"], said["state"]) == (0, "push", "done"), log
+    assert (said["image"], said["step"], said["of"]) == (run.output.target, 8, 8)
+    assert said["loss"] > 0
+    assert said["tokens"] > 0
+    assert log.index("trained 8 steps") < log.index(f"@{said['digest']}")
+
+
+def on_a_volume(run: Run, root: Path) -> Run:
+    """The run of a pod whose output is a volume: its work is there too, downloads are not."""
+    root.mkdir()
+    (root / "somebody.txt").write_text("here first")
+    places = run.places.model_copy(
+        update={"work": str(root / ".tunery" / "0123456789"), "scratch": str(root.parent / "pod")}
+    )
+    output = Output(kind="folder", target=str(root))
+    return run.model_copy(update={"places": places, "output": output})
+
+
+def test_a_volume_gets_the_adapter_at_its_root(chain: Chain, run: Run, tmp_path: Path) -> None:
+    volume = on_a_volume(run, tmp_path / "volume")
+    volume.places.work_dir.mkdir(parents=True)
+    for word in ("prepare", "tune"):
+        code, said, log = speak(chain, volume, word)
+        assert code == 0, log
+    assert said["digest"].startswith("sha256:")
+    root = tmp_path / "volume"
+    assert (root / "somebody.txt").read_text() == "here first"
+    for path in volume.places.adapter_dir.iterdir():
+        assert (root / path.name).read_bytes() == path.read_bytes()
+
+    # Another pod: its own disk is empty and the data is gone, but the work on the volume is whole.
+    shutil.rmtree(tmp_path / "pod", ignore_errors=True)
+    Path(run.data.path or "").unlink()
+    (root / "adapter_config.json").unlink()
+    code, said, log = speak(chain, volume, "prepare")
+    assert code == 0 and "only the push is left" in log
+    code, said, log = speak(chain, volume, "tune")
+    assert (code, said["state"]) == (0, "done"), log
+    assert "finished already" in log
+    assert (root / "adapter_config.json").is_file()
+
+
+def test_a_stop_between_train_and_push_is_75_and_publishes_nothing(
+    chain: Chain, run: Run, tmp_path: Path
+) -> None:
+    volume = on_a_volume(run, tmp_path / "volume")
+    volume.places.work_dir.mkdir(parents=True)
+    assert speak(chain, volume, "prepare")[0] == 0
+    file = volume.places.work_dir / "run.json"
+    tuning = subprocess.Popen(
+        [sys.executable, "-m", "tuning", "tune", str(file)],
+        env=chain.env(),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert tuning.stderr is not None
+    with tuning, tuning.stderr as log:
+        for line in log:
+            if line.startswith("step "):
+                tuning.terminate()
+                break
+        log.read()
+    assert tuning.returncode == 75
+    assert not (tmp_path / "volume" / "adapter_config.json").exists()
 
 
 def test_push_without_a_finished_training_publishes_nothing(chain: Chain, run: Run) -> None:
