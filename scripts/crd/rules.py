@@ -65,14 +65,17 @@ def whole(beta: bool) -> list[Schema]:
     rules = [
         rule(
             name,
-            "metadata.name must be an RFC 1123 label: at most 63 lower case letters, digits or '-'",
+            "name must be an RFC 1123 label: at most 63 lower case letters, digits or '-'",
             "write for example my-model",
+            at=".metadata",
             create=True,
         ),
         rule(
             "has(self.tuning) || has(self.inference)",
             NEITHER,
-            "add tuning or inference",
+            "add one",
+            at=".tuning",
+            missing=True,
             create=True,
         ),
         rule(
@@ -150,11 +153,10 @@ def tuning() -> list[Schema]:
     method = "has(self.method) && self.method.lowerAscii() in ['lora', 'qlora']"
     same = "!has(self.method) || !has(oldSelf.method) || self.method.lowerAscii() == "
     return [
-        rule(method, "must be lora or qlora", "write method: qlora", at=".method"),
+        rule(method, "must be lora or qlora", "for example method: qlora", at=".method"),
         rule(f"{same}oldSelf.method.lowerAscii()", "Method cannot be changed", _NEW, at=".method"),
         rule(
             "has(self.preset)",
-            "is missing",
             "name the model, for example preset: {name: phi-4-mini-instruct}",
             at=".preset",
             missing=True,

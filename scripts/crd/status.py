@@ -53,7 +53,7 @@ def _performance() -> Schema:
             "description": text("What was measured."),
             "config": text_map("How it was measured."),
         },
-        ["value"],
+        ["description", "value"],
     )
     metrics: Schema = {
         "type": "object",
