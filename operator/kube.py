@@ -37,6 +37,7 @@ _PLURALS = {
     "Lease": "leases",
     "Node": "nodes",
     "Pod": "pods",
+    "ValidatingWebhookConfiguration": "validatingwebhookconfigurations",
     "Workspace": "workspaces",
 }
 
