@@ -29,6 +29,7 @@ _WANTED = (
     "*.model",
     "*.txt",
 )
+_IN_IMAGES = ("weights", "workspace/weights", "workspace/tfs/weights", "model", "data")
 _MARKER = ".tunery-model.json"
 
 
@@ -68,13 +69,22 @@ def fetch(
     `hub_token` is a file. Raises Failure: NO_ACCESS, BAD_CONFIG or UNAVAILABLE.
     """
     if model.path is not None:
-        folder = Path(model.path)
+        folder = within(Path(model.path))
         _require_complete(folder)
         return Weights(folder=folder, revision=model.revision)
     done = _finished(model_dir, model.revision)
     if done is not None:
         return done
     return _download(model, model_dir, read_token(hub_token), note, wanted, field)
+
+
+def within(mounted: Path) -> Path:
+    """Where a model lies in what is mounted: a folder of files, or an image that holds one.
+
+    KAITO's own model images have it in `workspace`.
+    """
+    places = (mounted, *(mounted / place for place in _IN_IMAGES))
+    return next((place for place in places if (place / "config.json").is_file()), mounted)
 
 
 def config_of(model_id: str, revision: str | None, token: str | bool) -> dict[str, Any]:

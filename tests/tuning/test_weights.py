@@ -130,3 +130,12 @@ def test_a_token_that_cannot_be_read(tmp_path: Path) -> None:
     places = run.places.model_copy(update={"hub_token": str(tmp_path / "no")})
     with pytest.raises(Failure, match="token cannot be read"):
         obtain(run.model_copy(update={"places": places}))
+
+
+@pytest.mark.parametrize("place", [".", "weights", "workspace/tfs/weights", "model"])
+def test_a_mounted_image_may_hold_the_model_in_a_folder(tmp_path: Path, place: str) -> None:
+    folder = tmp_path / "image" / place
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(b"weights")
+    assert obtain(a_run(tmp_path, path=str(tmp_path / "image"))).folder == folder.resolve()

@@ -22,13 +22,14 @@ from tuning.failure import Failure, Kind
 from tuning.run import Run
 from tuning.training import attention, ranks
 from tuning.training.device import Device
+from tuning.weights import within
 
 ALL_LINEAR = "all-linear"
 
 
 def folder(run: Run) -> Path:
     """Where the base model lies: given by the run, or fetched by `prepare`."""
-    return Path(run.model.path) if run.model.path else run.places.model_dir
+    return within(Path(run.model.path)) if run.model.path else run.places.model_dir
 
 
 def load_base(run: Run, device: Device) -> Any:
