@@ -142,7 +142,7 @@ def cpu_card(nodes: Nodes, installation: Installation) -> Gpu:
 
 
 def _has(node: Node, wanted: Mapping[str, str]) -> bool:
-    return all(node.labels.get(key) == value for key, value in wanted.items())
+    return wanted.items() <= node.labels.items()
 
 
 def _gpus(workspace: Workspace, installation: Installation, catalog: Catalog) -> int:
