@@ -15,6 +15,7 @@ from typing import Any
 from jobs import keep
 from jobs.case import Case, owner_of, read
 from jobs.decision import Action, Apply, Decision
+from jobs.events import events
 from jobs.facts import Facts, NodesVerdict
 from jobs.installation import Installation
 from jobs.marks import METRICS_PORT
@@ -56,12 +57,15 @@ def decide(
         return Decision()
     case = read(body, seen, previous, installation, catalog)
     if not isinstance(case, Case):
-        return Decision(status=status(_unreadable(body, seen, case, error), previous, now))
+        told = status(_unreadable(body, seen, case, error), previous, now)
+        return Decision(status=told, events=events(previous, told))
     answer = _serve() if case.workspace.inference else _tune(case)
     facts = _facts(case, answer, error)
+    told = status(facts, previous, now)
     return Decision(
         actions=answer.actions,
-        status=status(facts, previous, now),
+        status=told,
+        events=events(previous, told),
         watch_progress_of=_metrics_url(facts.pods),
     )
 
