@@ -1,4 +1,4 @@
-"""`python -m cluster`: build, up, down, status, exec, load, image, logs."""
+"""`python -m cluster`: build, up, with, down, status, exec, load, image, logs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cluster import images, machine, preflight, processes, recipes, up
+from cluster import control, images, machine, preflight, processes, recipes, session, store, up
 from cluster.build import build, folder_of, missing
 from cluster.layout import Layout, default
 from cluster.lock import locked
@@ -44,8 +44,10 @@ def parser() -> argparse.ArgumentParser:
     word = words.add_parser("build", help="build binaries into the cache")
     word.add_argument("part", nargs="*", choices=[*PARTS, []], help="default: what `up` needs")
     word = words.add_parser("up", help="start the cluster, building what is missing")
-    word.add_argument("--gpus", type=int, default=0, help="nvidia.com/gpu to offer on the node")
-    word.add_argument("--karpenter", action="store_true", help="simulated nodes for NodeClaims")
+    _add_options(word)
+    word = words.add_parser("with", help="start it, run a command, stop it unless it ran before")
+    _add_options(word)
+    word.add_argument("command", nargs=argparse.REMAINDER)
     words.add_parser("down", help="stop it and remove everything but the cache")
     words.add_parser("status", help="what is built and what runs; exit 1 when not all runs")
     word = words.add_parser("exec", help="run a command inside, with kubectl and ctr at hand")
@@ -55,10 +57,26 @@ def parser() -> argparse.ArgumentParser:
     word = words.add_parser("image", help="build an image of the project with buildah")
     word.add_argument("image", choices=sorted(_IMAGES))
     word.add_argument("--check", action="store_true", help="load everything in it, list licences")
+    word.add_argument("--load", action="store_true", help="bring it to the node")
     word.add_argument("--push", metavar="REF", help="push it to the registry beside the cluster")
     word = words.add_parser("logs", help="print the log of a part's program")
     word.add_argument("program")
     return root
+
+
+def _add_options(word: argparse.ArgumentParser) -> None:
+    word.add_argument("--gpus", type=int, default=0, help="nvidia.com/gpu to offer on the node")
+    word.add_argument("--karpenter", action="store_true", help="simulated nodes for NodeClaims")
+    word.add_argument(
+        "--label", action="append", default=[], metavar="KEY=VALUE", help="put on the node"
+    )
+
+
+def _options(given: argparse.Namespace) -> up.Options:
+    wrong = [label for label in given.label if "=" not in label]
+    if wrong:
+        raise Trouble(f"--label {wrong[0]}: say KEY=VALUE")
+    return up.Options(given.gpus, dict(x.split("=", 1) for x in given.label), given.karpenter)
 
 
 def _act(layout: Layout, given: argparse.Namespace) -> int:
@@ -68,21 +86,26 @@ def _act(layout: Layout, given: argparse.Namespace) -> int:
         build(layout, wanted)
     elif given.word == "up":
         with locked(layout):
-            up.up(layout, given.gpus, given.karpenter)
+            up.up(layout, _options(given))
+            layout.borrowed.unlink(missing_ok=True)
+    elif given.word == "with":
+        return session.around(layout, _options(given), _command(given))
     elif given.word == "down":
         with locked(layout):
             up.down(layout)
     elif given.word == "status":
         return _status(layout)
     elif given.word == "exec":
-        return _exec(layout, given.command)
+        return _exec(layout, _command(given))
     elif given.word == "load":
-        images.load_named(layout, _running(layout), given.image)
+        store.load(layout, _running(layout), given.image)
     elif given.word == "image":
         with locked(layout, "images"):
             name = _IMAGES[given.image](layout)
         if given.check:
             sys.stdout.write(recipes.contents(layout, name))
+        if given.load:
+            store.load(layout, _running(layout), name)
         if given.push:
             images.push(layout, _running(layout), name, given.push)
     elif given.word == "logs":
@@ -105,15 +128,20 @@ def _status(layout: Layout) -> int:
     if pid is None:
         say("no cluster runs")
         return 1
-    pids = {name: processes.host_pid(layout, pid, name) for name in up.daemons(layout)}
+    pids = {name: processes.host_pid(layout, pid, name) for name in control.daemons(layout)}
     for name, number in pids.items():
         say(f"{name:24} {'pid ' + str(number) if number else 'does not run'}")
     return 0 if all(pids.values()) else 1
 
 
-def _exec(layout: Layout, command: Sequence[str]) -> int:
+def _command(given: argparse.Namespace) -> list[str]:
+    command: list[str] = given.command[1:] if given.command[:1] == ["--"] else given.command
     if not command:
-        raise Trouble("exec needs a command: python -m cluster exec kubectl get nodes")
+        raise Trouble(f"{given.word} needs a command, as in: python -m cluster {given.word} true")
+    return command
+
+
+def _exec(layout: Layout, command: Sequence[str]) -> int:
     folders = [str(folder_of(layout, n)) for n in PARTS if not missing(layout, [n])]
     env = {
         **os.environ,

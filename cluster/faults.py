@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cluster import machine, processes
+from cluster import gpus, machine, processes
 from cluster.addresses import NODE
 from cluster.build import program
 from cluster.commands import run
+from cluster.control import daemons, kubectl, restart, wait_for_api
 from cluster.layout import Layout
-from cluster.up import daemons, kubectl, restart, set_gpus, wait_for_api
 
 
 def kill_container(layout: Layout, pid: int, container_id: str) -> None:
@@ -97,8 +97,8 @@ def small_disk(pid: int, size_bytes: int, name: str = "small-disk") -> Iterator[
 @contextmanager
 def without_gpus(layout: Layout, pid: int, count: int) -> Iterator[None]:
     """The node offers no GPU; afterwards COUNT again."""
-    set_gpus(layout, pid, 0)
+    gpus.take_away(layout, pid)
     try:
         yield
     finally:
-        set_gpus(layout, pid, count)
+        gpus.offer(layout, pid, count)

@@ -1,4 +1,4 @@
-"""Images: built with buildah in a sandbox of its own, kept as archives, loaded into containerd."""
+"""Images: built with buildah in a sandbox of its own, saved as archives, pushed to the registry."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from cluster.build import program
 from cluster.commands import run
 from cluster.config import PAUSE_IMAGE
 from cluster.layout import Layout
@@ -20,9 +19,20 @@ FOLDER = Path(__file__).parent / "images"
 def buildah(layout: Layout, *argv: str) -> list[str]:
     """A buildah command with storage in the cache. Its mounts and processes end with it, and it
     ends with us: also after SIGKILL nothing stays behind."""
-    storage = layout.cache / "buildah"
-    folders = ("--root", str(storage / "root"), "--runroot", str(storage / "run"))
-    return sandboxed(["buildah", *folders, *argv])
+    root, scratch = _storage(layout)
+    return sandboxed(["buildah", "--root", str(root), "--runroot", str(scratch), *argv])
+
+
+def copied(layout: Layout, name: str, folder: Path) -> list[str]:
+    """A command that writes an image into an OCI layout, but for blobs that lie there."""
+    root, scratch = _storage(layout)
+    source = f"containers-storage:[overlay@{root}+{scratch}]{name}"
+    argv = ["copy", "--quiet", "--dest-oci-accept-uncompressed-layers", source]
+    return sandboxed(["skopeo", *argv, f"oci:{folder}:image"])
+
+
+def _storage(layout: Layout) -> tuple[Path, Path]:
+    return layout.cache / "buildah" / "root", layout.cache / "buildah" / "run"
 
 
 def sandboxed(argv: Sequence[str]) -> list[str]:
@@ -112,31 +122,6 @@ def save(layout: Layout, name: str, archive: Path) -> None:
     unfinished.unlink(missing_ok=True)
     run(buildah(layout, "push", name, f"docker-archive:{unfinished}:{name}"), timeout_s=1800)
     unfinished.rename(archive)
-
-
-def load(layout: Layout, machine: int, archive: Path) -> None:
-    """Import an archive into the node's containerd."""
-    argv = [program(layout, "ctr"), "--namespace", "k8s.io", "images", "import", str(archive)]
-    run(inside(machine, argv), timeout_s=1800)
-
-
-def load_named(layout: Layout, machine: int, image: str) -> None:
-    """Import an archive's path, or the name of an image that buildah has built here."""
-    if Path(image).is_file():
-        load(layout, machine, Path(image).resolve())
-        return
-    archive = layout.images / f"load-{_id(layout, image)[:12]}.tar"
-    if not archive.exists():
-        for old in layout.images.glob("load-*.tar"):
-            old.unlink()
-        save(layout, image, archive)
-    load(layout, machine, archive)
-
-
-def _id(layout: Layout, name: str) -> str:
-    """The image's own id: its archive in the cache is good while this stays."""
-    form = ("inspect", "--type", "image", "--format", "{{.FromImageID}}")
-    return run(buildah(layout, *form, name)).strip()
 
 
 def push(layout: Layout, machine: int, name: str, reference: str, user: str = "pusher") -> None:

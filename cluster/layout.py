@@ -26,6 +26,11 @@ class Layout:
     def images(self) -> Path:
         return self.cache / "images"
 
+    @property
+    def store(self) -> Path:
+        """containerd's images, for one machine at a time (store.py)."""
+        return self.cache / "containerd"
+
     def lock(self, what: str) -> Path:
         """Whoever changes `what` (the cluster, images) holds this file locked."""
         return self.cache / f"{what}.lock"
@@ -55,6 +60,11 @@ class Layout:
     def cgroup(self) -> str:
         """Name of the cgroup that holds all pods; another state folder is another cluster."""
         return "tunery-" + hashlib.sha256(str(self.state).encode()).hexdigest()[:8]
+
+    @property
+    def borrowed(self) -> Path:
+        """Says that whoever shares this cluster stops it at the end (session.py)."""
+        return self.state / "borrowed"
 
     @property
     def web(self) -> Path:

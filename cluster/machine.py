@@ -24,7 +24,7 @@ from cluster.trouble import Trouble
 
 _PID1 = Path(__file__).with_name("pid1.py")
 _CGROUPS = Path("/sys/fs/cgroup")
-_VAR = ("cache", "lib", "lib/nginx", "log", "log/nginx", "tmp")
+_VAR = ("cache", "lib", "lib/containerd", "lib/nginx", "log", "log/nginx", "tmp")
 
 
 def find(layout: Layout) -> int | None:
@@ -33,21 +33,22 @@ def find(layout: Layout) -> int | None:
     return pids[0] if pids else None
 
 
-def create(layout: Layout) -> int:
-    """Make the namespaces and set them up; returns the host pid of process 1."""
+def create(layout: Layout, store: int | None = None) -> int:
+    """Make the namespaces and set them up; returns the host pid of process 1. It inherits the
+    descriptor `store`, which holds the kept images (store.py) as long as it lives."""
     for name in _VAR:
         (layout.var / name).mkdir(parents=True, exist_ok=True)
     layout.logs.mkdir(parents=True, exist_ok=True)
-    _start_first_process(layout)
+    _start_first_process(layout, () if store is None else (store,))
     pid = find(layout)
     if pid is None:
         raise Trouble(f"no namespaces could be made: {_log(layout).read_text().strip()}")
-    for command in setup_commands(layout):
+    for command in setup_commands(layout, kept=store is not None):
         run(inside(pid, command))
     return pid
 
 
-def _start_first_process(layout: Layout) -> None:
+def _start_first_process(layout: Layout, inherited: tuple[int, ...]) -> None:
     """Returns once process 1 is ready, or has ended."""
     ready, told = os.pipe()
     argv = [
@@ -57,8 +58,9 @@ def _start_first_process(layout: Layout) -> None:
     ]
     with os.fdopen(ready) as pipe, _log(layout).open("w") as log:
         nothing = subprocess.DEVNULL
+        passed = (told, *inherited)
         subprocess.run(
-            argv, stdin=nothing, stdout=log, stderr=log, pass_fds=(told,), cwd="/", check=True
+            argv, stdin=nothing, stdout=log, stderr=log, pass_fds=passed, cwd="/", check=True
         )
         os.close(told)
         pipe.readline()
@@ -68,8 +70,9 @@ def _log(layout: Layout) -> Path:
     return layout.logs / "machine.log"
 
 
-def setup_commands(layout: Layout) -> list[list[str]]:
-    """What makes a node of bare namespaces: mounts, host name, loopback, bridge, routes."""
+def setup_commands(layout: Layout, *, kept: bool) -> list[list[str]]:
+    """What makes a node of bare namespaces: mounts, host name, loopback, bridge, routes. With the
+    images that were `kept`, or none."""
     etc, bind = layout.etc, ["mount", "--bind"]
     shell = (
         "echo 1 > /proc/sys/net/ipv4/ip_forward; "
@@ -78,7 +81,8 @@ def setup_commands(layout: Layout) -> list[list[str]]:
     )
     return [
         ["mount", "--make-rshared", "/"],
-        [*bind, str(layout.var), "/var"],
+        *([[*bind, str(layout.store), str(layout.var / "lib/containerd")]] if kept else []),
+        ["mount", "--rbind", str(layout.var), "/var"],
         ["mount", "-t", "tmpfs", "-o", "mode=755", "run", "/run"],
         ["mkdir", "-p", "/run/lock", "/run/containerd"],
         [*bind, str(etc / "hosts"), "/etc/hosts"],

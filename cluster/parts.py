@@ -121,6 +121,7 @@ PARTS: Mapping[str, Part] = {
                 "k8s.io/client-go/pkg/version.gitVersion={version}",
             ),
         ),
+        Part("gpus", "k8s.io/kubelet", {"gpus": "."}, optional=True),
         Part(
             "helm",
             "helm.sh/helm/v4",

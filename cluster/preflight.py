@@ -30,6 +30,7 @@ TO_RUN: Mapping[str, str] = {
     "mmdebstrap": "mmdebstrap",
     "nginx": "nginx-light",
     "nsenter": "util-linux",
+    "skopeo": "skopeo",
     "unshare": "util-linux",
     "/etc/ssl/certs/ca-certificates.crt": "ca-certificates",
     "/usr/lib/cni/bridge": "containernetworking-plugins",

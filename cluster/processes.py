@@ -59,6 +59,18 @@ def host_pid(layout: Layout, machine: int, name: str) -> int | None:
     return None
 
 
+def runs(layout: Layout, machine: int, daemon: Daemon) -> bool:
+    """Whether the daemon runs, with just this command line."""
+    pid = host_pid(layout, machine, daemon.name)
+    if pid is None:
+        return False
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:-1]
+    except OSError:  # it has just ended
+        return False
+    return words == [word.encode() for word in daemon.argv]
+
+
 def processes(machine: int) -> list[int]:
     """Host pids of every live process of the machine, process 1 included."""
     space = os.readlink(f"/proc/{machine}/ns/pid")

@@ -6,11 +6,9 @@ Names of local images are their recipes' digests, so nothing is built twice and 
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import shutil
 import sys
-import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -19,7 +17,7 @@ from cluster.commands import run
 from cluster.images import FOLDER
 from cluster.layout import Layout
 from cluster.progress import step
-from cluster.trouble import Trouble
+from cluster.trouble import CommandFailed, Trouble
 
 ROOT = Path(__file__).parent.parent
 TUNER = "localhost/tunery/tuner:dev"
@@ -68,12 +66,11 @@ def tuner(layout: Layout) -> str:
 
 def tuner_runtime(layout: Layout) -> str:
     """Base and dependencies of the tuner for tests, as an image; its name."""
-    sources = [ROOT / "constraints.txt", Path(stubs.__file__)]
+    below = base(layout)
     recipe = FOLDER / "tuner-cpu" / "Containerfile"
     repository = "localhost/tunery/tuner-cpu"
-    name = f"{repository}:{digest([*sources, recipe], dependencies())}"
+    name = f"{repository}:{digest([Path(stubs.__file__), recipe], below + pins('tuner'))}"
     if not images.exists(layout, name):
-        below = base(layout)
         context = fresh(layout.images / "tuner-cpu.context")
         with step("the tuner's dependencies, without what only a GPU needs"):
             install(context / "venv", context)
@@ -86,10 +83,15 @@ def tuner_runtime(layout: Layout) -> str:
     return name
 
 
-def dependencies() -> str:
-    """What pyproject.toml asks for in the tuner: the rest of that file changes no image."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return json.dumps([project["dependencies"], project["optional-dependencies"]["tuner"]])
+def pins(extra: str) -> str:
+    """Every package of an extra at its version. Other lines of constraints.txt change no image."""
+    argv = [_uv(), "pip", "compile", "--quiet", "--no-emit-index-url", "--no-header"]
+    argv += ["--no-annotate", "--extra", extra, "--constraint", str(ROOT / "constraints.txt")]
+    argv += [str(ROOT / "pyproject.toml")]
+    try:
+        return run([*argv, "--offline"])  # what was installed here is known: no need to ask
+    except CommandFailed:
+        return run(argv)
 
 
 def tuner_whole(layout: Layout) -> str:

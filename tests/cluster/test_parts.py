@@ -34,7 +34,7 @@ def test_the_binarys_version_is_told_by_the_linker(part: Part) -> None:
 
 def test_every_folder_is_a_part_and_the_default_is_what_up_needs() -> None:
     assert {folder.name for folder in GO.iterdir()} == set(PARTS)
-    assert set(PARTS) - set(CORE) == {"helm", "karpenter", "kwok"}
+    assert set(PARTS) - set(CORE) == {"gpus", "helm", "karpenter", "kwok"}
 
 
 def test_staging_modules_have_the_version_of_kubernetes() -> None:

@@ -19,7 +19,7 @@ SKU = "Standard_NC24ads_A100_v4"
 def karpenter(machine: Machine) -> Iterator[Machine]:
     """Our own cluster with Karpenter; it stays for the rest of the session and disturbs nobody."""
     with locked(machine.layout):
-        up.up(machine.layout, gpus=1, karpenter=True)
+        up.up(machine.layout, up.Options(gpus=1, karpenter=True))
     yield machine
 
 

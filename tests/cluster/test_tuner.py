@@ -12,7 +12,7 @@ import pytest
 from rig import tiny
 from rig.kube import RESTRICTED_CONTAINER, RESTRICTED_POD, Kube, Machine, Object, volume_image
 
-from cluster import images, recipes
+from cluster import recipes
 from cluster.addresses import REGISTRY
 from tuning.run import Output, Places, canonical
 
@@ -43,9 +43,7 @@ def model(machine: Machine, base: Path, tmp_path_factory: pytest.TempPathFactory
 @pytest.fixture(scope="module")
 def tuner(machine: Machine) -> str:
     """The tuner image with the code of the working tree, in the node's containerd."""
-    name = recipes.tuner(machine.layout)
-    images.load_named(machine.layout, machine.pid, name)
-    return name
+    return machine.image(recipes.tuner)
 
 
 def run_json(method: tiny.Method, target: str) -> str:

@@ -13,7 +13,7 @@ import json
 import os
 import subprocess
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,16 @@ from typing import Any
 import pytest
 import yaml
 
-from cluster import images, up
+from cluster import images, session, store
 from cluster import machine as namespaces
-from cluster.build import program
+from cluster.build import build, program
 from cluster.layout import Layout, default
 from cluster.lock import locked
+from cluster.up import Options
 
 SETTING = "TUNERY_KUBECONFIG"
+# helm keeps caches and plugins; inside the machine these are gone with it.
+HELM_FOLDERS = tuple(f"HELM_{name}_HOME=/var/lib/helm" for name in ("CACHE", "CONFIG", "DATA"))
 BUSYBOX = "localhost/tunery/busybox:1"
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 Object = dict[str, Any]
@@ -59,6 +62,21 @@ class Machine:
         return subprocess.run(
             namespaces.inside(self.pid, argv), capture_output=True, text=True, check=check
         )
+
+    def helm(self, *argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run helm inside, as administrator; it is built when it was not yet."""
+        build(self.layout, ["helm"])
+        settings = [f"KUBECONFIG={self.layout.kubeconfig}", *HELM_FOLDERS]
+        return self.run("env", *settings, program(self.layout, "helm"), *argv, check=check)
+
+    def image(self, recipe: Callable[[Layout], str]) -> str:
+        """Build an image of the working tree and bring it to the node: `recipes.tuner`,
+        `recipes.operator`. Its name; pods say `imagePullPolicy: Never`. After a code change only
+        the code is written, in seconds."""
+        with locked(self.layout, "images"):
+            name = recipe(self.layout)
+            store.load(self.layout, self.pid, name)
+        return name
 
 
 @dataclass(frozen=True)
@@ -144,15 +162,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def machine() -> Iterator[Machine]:
     """Our own cluster, with one fake GPU."""
     layout = default()
-    ran_before = namespaces.find(layout) is not None
-    with locked(layout):
-        up.up(layout, gpus=1)
-    pid = namespaces.find(layout)
-    assert pid is not None
-    yield Machine(layout, pid)
-    if not ran_before:
-        with locked(layout):
-            up.down(layout)
+    with session.borrowed(layout, Options(gpus=1)) as pid:
+        yield Machine(layout, pid)
 
 
 @pytest.fixture(scope="session")
