@@ -6,6 +6,7 @@ needs (the rules, the memory plan) is asked of jobs/order.py later.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,6 +24,7 @@ from tuning.config import CONFIG_KEY
 
 SERVING_CONFIG_KEY = "inference_config.yaml"
 FINISHED = ("Succeeded", "Failed")
+_HASH = re.compile("[0-9a-f]{64}")
 _READ = ("apiVersion", "kind", "resource", "tuning", "inference")
 _METADATA = ("name", "namespace", "labels", "annotations")
 
@@ -112,7 +114,7 @@ def read(
     if workspace is None:
         return problems
     workspace = _as_meant(workspace, installation)
-    run_hash = revision.hash_of(body, _config_text(workspace, seen))
+    run_hash = _run_hash(body, workspace, seen)
     owner = owner_of(body)
     return Case(
         body=body,
@@ -169,12 +171,23 @@ def _as_meant(workspace: Workspace, installation: Installation) -> Workspace:
     return workspace.model_copy(update={"resource": without})
 
 
-def _config_text(workspace: Workspace, seen: Seen) -> str | None:
+def _run_hash(body: Mapping[str, Any], workspace: Workspace, seen: Seen) -> str:
+    """Which run is asked for.
+
+    A ConfigMap that is gone changes nothing by itself: the snapshot has its content, and whoever
+    tidies up after a run has not asked for another one.
+    """
     part = workspace.tuning or workspace.inference
     if part is None or not part.config:
-        return None
-    data = (seen.config_maps or {}).get((workspace.namespace, part.config), {})
-    return data.get(CONFIG_KEY if workspace.tuning else SERVING_CONFIG_KEY)
+        return revision.hash_of(body, None)
+    data = (seen.config_maps or {}).get((workspace.namespace, part.config))
+    marked = workspace.annotations
+    before = marked.get(marks.HASH, "")
+    unchanged = marked.get(marks.SPEC) == revision.spec_of(body) and _HASH.fullmatch(before)
+    if data is None and unchanged:
+        return before
+    key = CONFIG_KEY if workspace.tuning else SERVING_CONFIG_KEY
+    return revision.hash_of(body, (data or {}).get(key))
 
 
 def _adopted(seen: Seen, owner: Owner, run_hash: str, before: Mapping[str, Any]) -> Seen:

@@ -79,7 +79,7 @@ def _tune(case: Case) -> _Answer:
     """What ran before is stopped, then nodes must be there, then the Job is made."""
     job = case.seen.job
     if case.foreign:
-        return _Answer(waiting=f"another Job is called {case.owner.name}; rename the Workspace")
+        return _Answer()  # told by the status
     if case.job is not None:
         return _Answer(tuple(_kept(case)))
     if case.finished:

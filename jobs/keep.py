@@ -31,8 +31,12 @@ def has_snapshot(case: Case) -> bool:
 
 
 def annotate(case: Case) -> Iterator[Action]:
-    """The Workspace's own marks, as KAITO writes them."""
-    wanted = {marks.HASH: case.run_hash, marks.REVISION: str(case.number)}
+    """The Workspace's own marks, KAITO's and one of ours."""
+    wanted = {
+        marks.HASH: case.run_hash,
+        marks.REVISION: str(case.number),
+        marks.SPEC: revisions.spec_of(case.body),
+    }
     have = case.workspace.annotations
     if any(have.get(key) != value for key, value in wanted.items()):
         ref = Ref(marks.API_VERSION, "Workspace", case.owner.namespace, case.owner.name)

@@ -14,6 +14,8 @@ REVISION_OWNER = "workspace.kaito.io/name"
 """Label of ControllerRevisions: the Workspace's name."""
 RETRY = "tunery.sh/retry"
 """Annotation of a Workspace: any new value runs a finished run again."""
+SPEC = "tunery.sh/spec"
+"""Annotation of a Workspace: what its run was made of, without the ConfigMap's content."""
 METRICS_PORT = 5000
 RUN_KEY = "run.json"
 

@@ -28,9 +28,20 @@ def hash_of(body: Mapping[str, Any], config_text: str | None) -> str:
 
     Of what was written, never of what is made of it: a newer operator must not run anything again.
     """
+    return _sha256({**_asked(body), "config": config_text})
+
+
+def spec_of(body: Mapping[str, Any]) -> str:
+    """The same without the ConfigMap's content: whether the Workspace itself has changed."""
+    return marks.short(_sha256(_asked(body)))
+
+
+def _asked(body: Mapping[str, Any]) -> Object:
     annotations = (body.get("metadata") or {}).get("annotations") or {}
-    asked = {part: body.get(part) for part in _PARTS}
-    asked |= {"config": config_text, "retry": annotations.get(marks.RETRY)}
+    return {**{part: body.get(part) for part in _PARTS}, "retry": annotations.get(marks.RETRY)}
+
+
+def _sha256(asked: Object) -> str:
     # YAML files hold dates, which the API server never does: their text stands for them.
     text = json.dumps(asked, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()
