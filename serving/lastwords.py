@@ -40,6 +40,7 @@ class ServeWords(BaseModel):
     state: Literal["running", "done", "failed"] = "running"
     kind: str | None = None
     sentence: str | None = None
+    warning: str | None = None
     revision: str | None = None
     """Commit of the base model that is served."""
     models: tuple[str, ...] = ()
@@ -66,7 +67,11 @@ def _shortened(words: ServeWords, longest: int) -> ServeWords:
         for a in words.adapters
     )
     return words.model_copy(
-        update={"sentence": _cut(words.sentence, longest), "adapters": adapters}
+        update={
+            "sentence": _cut(words.sentence, longest),
+            "warning": _cut(words.warning, longest),
+            "adapters": adapters,
+        }
     )
 
 

@@ -20,9 +20,9 @@ Runtime = Literal["vllm", "transformers"]
 VLLM_CONFIG = "vllm.yaml"
 """What prepare adds to the command line of vLLM: `vllm serve MODEL --config <places.ready>/…`."""
 CHAT_SETTINGS = "chat.json"
-"""What serving/chat.py reads, named to it by the variable TUNERY_CHAT."""
+"""What serving/chat reads, named to it by the variable TUNERY_CHAT."""
 CHAT_MODULE = "tunery_chat"
-"""serving/chat.py beside it, for servers whose image has none of our code."""
+"""serving/chat beside it, for servers whose image has none of our code."""
 
 
 class Part(BaseModel):

@@ -1,0 +1,149 @@
+"""What the server reads at its start: written by `prepare`, once everything is checked.
+
+For vLLM a file of flags (`vllm serve MODEL --config …`), for `transformers serve` one folder with
+base and adapter side by side; for both the settings of serving/chat, and that package itself.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from serving.plan import CHAT_MODULE, CHAT_SETTINGS, VLLM_CONFIG, ServePlan
+from tuning.failure import Failure, Kind
+from tuning.images.oci import CONFIG_FILE, WEIGHTS_FILE
+
+RANK_STEPS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""The only values of vLLM's --max-lora-rank."""
+_MOST_AT_ONCE = 4
+"""Adapters in one batch: each costs memory for the largest rank in every layer."""
+_TEMPLATE = "chat_template.jinja"
+_MODEL_NAME = re.compile(r"[A-Za-z0-9_][\w.-]*(?:/[A-Za-z0-9_][\w.-]*)?", re.ASCII)
+_DEFAULT_LENGTH = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """One adapter as the server knows it: checked, composed, never to be rewritten."""
+
+    name: str
+    folder: Path
+    rank: int
+    template: str | None
+    parts: tuple[str, ...]
+    """The adapters that it is made of."""
+
+
+def write(plan: ServePlan, base: Path, served: Sequence[Served]) -> None:
+    """Everything the runtime of the plan needs, in `places.ready`. Raises Failure or OSError."""
+    ready = Path(plan.places.ready)
+    ready.mkdir(parents=True, exist_ok=True)
+    if plan.runtime == "vllm":
+        text = yaml.safe_dump(vllm_flags(plan, served), sort_keys=True)
+        (ready / VLLM_CONFIG).write_text(text, encoding="utf-8")
+    else:
+        _one_folder(ready / _checked_name(plan.model.name), base, served)
+    _copy_chat(ready / CHAT_MODULE)
+    settings = chat_settings(plan, base, served)
+    (ready / CHAT_SETTINGS).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+
+
+def _copy_chat(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    source = Path(__file__).with_name("chat")
+    shutil.copytree(source, folder, ignore=shutil.ignore_patterns("__pycache__"))
+
+
+def vllm_flags(plan: ServePlan, served: Sequence[Served]) -> dict[str, Any]:
+    """What the adapters decide of vLLM's command line; empty without adapters."""
+    if not served:
+        return {}
+    modules = [
+        json.dumps({"name": one.name, "path": str(one.folder), "base_model_name": plan.model.name})
+        for one in served
+    ]
+    flags = {
+        "enable-lora": True,
+        "lora-modules": modules,
+        "max-lora-rank": rank_step(max(one.rank for one in served)),
+        "max-loras": min(len(served), _MOST_AT_ONCE),
+        # All of them stay in memory: one that was pushed out is read again, and stops the server
+        # if that fails.
+        "max-cpu-loras": len(served),
+    }
+    template = template_of(served)
+    return flags if template is None else {**flags, "chat-template": str(template)}
+
+
+def rank_step(rank: int) -> int:
+    """The smallest rank that vLLM can be told to hold."""
+    return next(step for step in RANK_STEPS if step >= rank)
+
+
+def chat_settings(plan: ServePlan, base: Path, served: Sequence[Served]) -> dict[str, Any]:
+    """Settings of serving/chat (its questions.py says what they mean)."""
+    names = [one.name for one in served]
+    templated = template_of(served) is not None or _has_template(base)
+    if plan.runtime == "vllm":
+        only = names[0] if len(names) == 1 else plan.model.name
+        model = plan.together if plan.together in names else only
+        return {"model": model, "max_tokens": plan.max_tokens, "chat_template": templated}
+    parts = [name for one in served for name in one.parts]
+    return {
+        "model": plan.model.name,
+        "aliases": sorted({*parts} - {plan.model.name}),
+        "max_tokens": plan.max_tokens or _length(base),
+        "chat_template": templated,
+    }
+
+
+def template_of(served: Sequence[Served]) -> Path | None:
+    """The one chat template that all of them were trained with; servers have one for all."""
+    texts = {one.template for one in served}
+    return served[0].folder / _TEMPLATE if len(texts) == 1 and None not in texts else None
+
+
+def _has_template(base: Path) -> bool:
+    if (base / _TEMPLATE).is_file() or (base / "chat_template.json").is_file():
+        return True
+    return bool(_json(base / "tokenizer_config.json").get("chat_template"))
+
+
+def _length(base: Path) -> int:
+    """The longest text of the model, in tokens."""
+    found = _json(base / "config.json").get("max_position_embeddings")
+    return found if isinstance(found, int) and found > 0 else _DEFAULT_LENGTH
+
+
+def _json(path: Path) -> Mapping[str, Any]:
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _one_folder(folder: Path, base: Path, served: Sequence[Served]) -> None:
+    """Links to every file of the base, and of the adapter, which goes first."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    own = {path.name: path for one in served for path in one.folder.iterdir()}
+    others = {p.name: p for p in base.iterdir() if p.is_file() and not p.name.startswith(".")}
+    for name in (CONFIG_FILE, WEIGHTS_FILE):
+        others.pop(name, None)
+    for name, path in {**others, **own}.items():
+        (folder / name).symlink_to(path.resolve())
+
+
+def _checked_name(name: str) -> str:
+    if not _MODEL_NAME.fullmatch(name):
+        sentence = f"the model's name {name[:80]!r} cannot be a folder; write NAME or ORG/NAME"
+        raise Failure(Kind.BAD_CONFIG, sentence)
+    return name
