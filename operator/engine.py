@@ -1,4 +1,4 @@
-"""The operator without its shell: informers, queue, workers, lease, put together and taken apart.
+"""The operator without its shell: informers, queue, workers, lease, webhook, put together.
 
 main.py runs it inside kopf, tests and benchmarks run it as it is. No worker starts before every
 informer has listed: a Job that is not known yet would look like one that is missing.
@@ -7,10 +7,14 @@ informer has listed: a Job that is not known yet would look like one that is mis
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
+from typing import Any
 
+from admission import looking_up
 from caches import Caches
 from health import Front, complaints, not_ready
-from informer import Name
+from informer import Informer, Name
+from jobs.context import Context
 from jobs.installation import Installation
 from journal import Journal
 from kube import Kube
@@ -20,6 +24,7 @@ from poller import Poller
 from presets import Catalog
 from reconcile import Reconciler
 from settings import Process
+from webhook import Options, Webhook
 from wire import Exchange
 from workqueue import WorkQueue
 
@@ -52,16 +57,22 @@ class Engine:
         self._lease = Lease(self._kube, installation.namespace, process.pod_name)
         self._leads = False
         self._ended = False
+        self._webhook = self._made_webhook(installation, catalog)
         self._front = Front(self.unhealthy, self.unready, self._meters.text)
         self._meters.look_at(
             self.caches.workspaces.items.values, self.queue.__len__, lambda: self._leads
         )
 
+    @property
+    def _informers(self) -> tuple[Informer[Any], ...]:
+        return (*self.caches.informers, *(self._webhook.informers if self._webhook else ()))
+
     def unhealthy(self) -> list[str]:
-        return complaints(self.caches.informers, self.queue.longest_busy_s(), self._ended)
+        return complaints(self._informers, self.queue.longest_busy_s(), self._ended)
 
     def unready(self) -> list[str]:
-        return not_ready(self.caches.informers)
+        untrusted = self._webhook.unready() if self._webhook else []
+        return not_ready(self._informers) + untrusted
 
     async def run(self) -> None:
         """Until cancelled. Raises only for a bug in what must not fail."""
@@ -71,6 +82,8 @@ class Engine:
                 for informer in self.caches.informers:
                     tasks.create_task(informer.run())
                 tasks.create_task(self._lead())
+                if self._webhook:
+                    tasks.create_task(self._webhook.run())
         finally:
             self._ended = True
             self.queue.stop()
@@ -102,6 +115,26 @@ class Engine:
             for key in list(self.caches.workspaces.items):
                 self.queue.add(key)
                 await asyncio.sleep(0)
+
+    def _made_webhook(self, installation: Installation, catalog: Catalog) -> Webhook | None:
+        process = self._process
+        if not process.webhook_names:
+            return None
+        rules = Context(
+            catalog,
+            auto_provisioning=installation.auto_provisioning,
+            allow_hosts=installation.allow_hosts,
+            allow_host_path=installation.allow_host_path,
+        )
+        options = Options(
+            names=process.webhook_names,
+            holder=process.pod_name,
+            configuration=process.webhook_configuration,
+            port=process.webhook_port,
+            folder=Path(process.webhook_certificate) if process.webhook_certificate else None,
+        )
+        known = self.caches.config_maps.items
+        return Webhook(self._kube, looking_up(rules, lambda: known, self._kube.read), options)
 
     def _runs(self, key: Name) -> bool:
         return key in self.caches.jobs.items

@@ -27,7 +27,7 @@ _APPLY = "application/apply-patch+yaml"
 _MERGE = "application/merge-patch+json"
 _METADATA = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1"
 _PAGE = 500
-_WATCH_SILENCE_S = 90
+_WATCH_SILENCE_S = 90.0
 """The server sends a bookmark about every minute."""
 _PLURALS = {
     "ConfigMap": "configmaps",
@@ -62,13 +62,20 @@ class Page:
 
 
 class Kube:
-    """`counted` is told the verb and the HTTP status (0: no answer) of every request."""
+    """`counted` is told the verb and the HTTP status (0: no answer) of every request.
+
+    A watch on which nothing comes for `watch_silence_s` is taken for dead.
+    """
 
     def __init__(
-        self, exchange: Exchange, counted: Callable[[str, int], None] = lambda verb, code: None
+        self,
+        exchange: Exchange,
+        counted: Callable[[str, int], None] = lambda verb, code: None,
+        watch_silence_s: float = _WATCH_SILENCE_S,
     ) -> None:
         self._exchange = exchange
         self._counted = counted
+        self._watch_silence_s = watch_silence_s
 
     async def pages(self, source: Source) -> AsyncIterator[Page]:
         """All objects of a source, page by page, all of one version."""
@@ -98,7 +105,7 @@ class Kube:
             "GET",
             _collection(source, query),
             accept=_accept(source),
-            silence_s=_WATCH_SILENCE_S,
+            silence_s=self._watch_silence_s,
             total_s=None,
         )
         async for line in self._lines(request):

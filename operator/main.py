@@ -1,8 +1,8 @@
 """The operator's process: `python -m kopf run --standalone -A operator/main.py`.
 
-kopf is the shell: it starts and stops us, takes signals, logs in for its own needs and serves
-admission (admission.py). It reconciles nothing: its daemons and indexes cost several times the CPU
-and memory of one loop, and start in quadratic time (docs/architecture.md). That loop is engine.py.
+kopf is the shell: it starts and stops us and takes signals. It reconciles nothing: its daemons and
+indexes cost several times the CPU and memory of one loop, and start in quadratic time
+(docs/architecture.md). That loop is engine.py; admission is webhook.py, run by it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ log = logging.getLogger("tunery")
 
 @kopf.on.login()
 def login(**arguments: Any) -> kopf.ConnectionInfo | None:
-    """For admission and discovery; the engine has a connection of its own."""
+    """For kopf's own look at the cluster; the engine has a connection of its own."""
     if "KUBECONFIG" not in os.environ:
         found = kopf.login_with_service_account(**arguments)
         if found is not None:

@@ -63,7 +63,7 @@ class Poller:
     async def _ask(self, key: Name, url: str, pod_uid: str) -> None:
         while True:
             try:
-                self._told(key, parse(await self._read(url), pod_uid))
+                self._told(key, parse((await self._read(url)).decode(errors="replace"), pod_uid))
             except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
                 log.debug("key=%s/%s %s: %s", *key, url, error)
             await asyncio.sleep(self._every_s)

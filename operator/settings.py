@@ -29,6 +29,13 @@ class Process:
     """More than one: the Lease says who writes."""
     pod_name: str = "tunery-operator"
     """Who it is, in Events and in the Lease."""
+    webhook_port: int = 9443
+    webhook_names: tuple[str, ...] = ()
+    """Host names by which the API server calls the webhook; none: no webhook."""
+    webhook_configuration: str = "tunery"
+    """Name of the ValidatingWebhookConfiguration that trusts it."""
+    webhook_certificate: str = ""
+    """Folder with tls.crt and tls.key that cert-manager keeps; empty: we make our own."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
 
