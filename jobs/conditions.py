@@ -132,9 +132,12 @@ def _finished(facts: Facts, reached: Reached, before: Earlier) -> tuple[Told, To
 def _unfinished(facts: Facts, reached: Reached) -> tuple[Told, Told]:
     started = _started(facts, reached)
     if started.true:
-        message = "workspace has not completed yet, tuning job is running" + _retry(reached)
+        message = "workspace has not completed yet, tuning job is running"
+    elif reached.started:
+        message = "workspace has not completed yet, see the condition JobStarted"
     else:
         message = "workspace is initializing, tuning job has not started"
+    message += _retry(reached)
     if facts.refused:
         message += "; the Workspace as it is now is refused, see the condition JobStarted"
     return started, Told(Type.SUCCEEDED, False, Reason.PENDING, message)

@@ -241,7 +241,9 @@ def _map(body: Body, key: str) -> Body:
 
 
 def _items(body: Body, key: str) -> Iterator[Body]:
-    return (item for item in body.get(key) or () if isinstance(item, Mapping))
+    value = body.get(key)
+    listed = value if isinstance(value, list) else []
+    return (item for item in listed if isinstance(item, Mapping))
 
 
 def _text(body: Body, key: str) -> str:

@@ -79,7 +79,7 @@ def _started_at(facts: Facts, pods: Sequence[Pod], outcome: str) -> str:
     """When the first container ran; of a Job whose pods nobody saw, when the Job began."""
     first = min((c.started_at for pod in pods for c in pod.containers if c.started_at), default="")
     job = facts.job
-    unseen = job is not None and (job.ready or job.succeeded or outcome)
+    unseen = job is not None and not pods and (job.ready or job.failed or outcome)
     return first or (job.started_at if job and unseen else "")
 
 

@@ -77,7 +77,8 @@ def failure_of(facts: Facts, attempts: Sequence[Mapping[str, Any]]) -> Cause:
     kind = Kind.of(int(code[1])) if code else None
     if kind:
         return of_kind(kind, "", facts)
-    return Cause(Why.FAILED, short(message) or "the Job failed; its pods are gone", "final")
+    told = short(message) or "the Job does not say why"
+    return Cause(Why.JOB_FAILED, f"{told}; its pods were gone before they were seen", "final")
 
 
 def failed_condition(job: Job) -> Condition | None:

@@ -17,7 +17,7 @@ _LONGEST_SENTENCE = 1000
 class Why(StrEnum):
     """Causes the cluster has, beside the kinds of tuning/failure.py which the pod itself names.
 
-    The first seven are KAITO's own words (its inference pods are classified so).
+    The first seven and the last are KAITO's own words (its inference pods are classified so).
     """
 
     OOM_KILLED = "ContainerOOMKilled"
@@ -44,6 +44,7 @@ class Why(StrEnum):
     FAILED = "ContainerFailed"
     POD_DELETED = "PodDeleted"
     POD_GONE = "PodGone"
+    JOB_FAILED = "WorkspaceTuningJobStatusFailed"
 
 
 @dataclass(frozen=True, slots=True)

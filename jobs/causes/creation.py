@@ -50,7 +50,7 @@ def _refusal(message: str) -> Cause:
         return waiting(Why.QUOTA, f"{what}; give the namespace a LimitRange with defaults")
     security = _SECURITY.search(message)
     if security:
-        what = f'Pod Security "{security[1]}" refuses the pod: {_reasons(security[2])}'
+        what = f'Pod Security "{security[1]}" refuses the pod: {short(security[2], 300)}'
         return waiting(Why.POD_SECURITY, f"{what}; use a volume it allows, or another namespace")
     return _other(message)
 
@@ -69,8 +69,3 @@ def _other(message: str) -> Cause:
         return waiting(Why.POD_REFUSED, sentence)
     what = f"the API server refuses the pod: {short(message, 400)}"
     return waiting(Why.POD_REFUSED, f"{what}; ask whoever runs the cluster")
-
-
-def _reasons(text: str) -> str:
-    """Pod Security's list without its advice in brackets, which speaks of fields users lack."""
-    return short(re.sub(r" \([^()]{0,500}\)", "", text), 300)

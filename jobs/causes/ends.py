@@ -34,11 +34,11 @@ def out_of_memory(pod: Pod, facts: Facts) -> Cause | None:
     """The kernel killed it at the memory limit: by `reason`, as 137 is any SIGKILL."""
     for container in failed(pod):
         if container.reason == "OOMKilled":
-            limit = f" of {facts.memory_gib} GiB" if facts.memory_gib else ""
+            limit = f": its limit is {facts.memory_gib} GiB" if facts.memory_gib else ""
+            predicted = f", {facts.card_gib:.1f} GiB were predicted" if facts.card_gib else ""
             sentence = (
-                f'the container "{container.name}" needed more than its memory limit{limit}, '
-                f"which was its predicted need{_reached(container)}; shorten the rows "
-                "(max_length), or ask whoever runs Tunery for a higher limit"
+                f'the container "{container.name}" ran out of memory{_reached(container)}{limit}'
+                f"{predicted}; shorten the rows (max_length), or ask whoever runs Tunery for more"
             )
             return retried(Why.OOM_KILLED, sentence)
     return None
@@ -62,12 +62,12 @@ def evicted(pod: Pod, facts: Facts) -> Cause | None:
     if pod.reason != "Evicted" and not by_kubelet:
         return None
     message = pod.message or (target.message if target else "")
-    where = f"by the node {pod.node}: {short(message, 300).rstrip('.')}"
+    where = f'by the node "{pod.node}": {short(message, 300).rstrip(".")}'
     if "exceeds the" in message or "exceeded its local" in message:
         do = "the run needs more disk than predicted; take a smaller data set or a volume"
         return retried(Why.EVICTED, f"the pod was evicted {where}; {do}")
     if "low on resource: memory" in message or "MemoryPressure" in message:
-        do = "other pods there use more than they asked for; the next attempt goes on"
+        do = "other pods there use more than they asked for"
         return retried(Why.MEMORY_PRESSURE, f"the pod was evicted {where}; {do}")
     do = "free disk space there, or choose a node with a larger disk"
     return retried(Why.DISK_PRESSURE, f"the pod was evicted {where}; {do}")
@@ -77,16 +77,15 @@ def disrupted(pod: Pod, facts: Facts) -> Cause | None:
     """Somebody took the pod away: scheduler, drain, taint, node shutdown, garbage collection."""
     target = _disruption(pod)
     reason = target.reason if target else ""
-    goes_on = "the next attempt goes on"
     if reason == "PreemptionByScheduler":
-        sentence = f"a pod of higher priority took its place on {pod.node}; {goes_on}"
+        sentence = f'a pod of higher priority took its place on the node "{pod.node}"'
         return retried(Why.PREEMPTED, sentence)
     if reason in ("DeletionByTaintManager", "DeletionByPodGC") or pod.reason == "NodeLost":
-        return retried(Why.NODE_LOST, f"the node {pod.node} was lost; {goes_on} on another")
+        return retried(Why.NODE_LOST, f'the node "{pod.node}" was lost')
     if pod.reason in ("Terminated", "NodeShutdown", "Shutdown"):
-        return retried(Why.NODE_SHUTDOWN, f"the node {pod.node} was shut down; {goes_on}")
+        return retried(Why.NODE_SHUTDOWN, f'the node "{pod.node}" was shut down')
     if reason:
-        sentence = f"the pod was asked to leave the node {pod.node} (drain or eviction); {goes_on}"
+        sentence = f'the pod was asked to leave the node "{pod.node}" (drain or eviction)'
         return retried(Why.EVICTED, sentence)
     return None
 
@@ -95,8 +94,8 @@ def node_refused(pod: Pod, facts: Facts) -> Cause | None:
     """Scheduled, and then refused by the node's kubelet."""
     if pod.phase != "Failed" or not _ADMISSION.fullmatch(pod.reason):
         return None
-    what = f"the node {pod.node} refused the pod ({short(pod.message or pod.reason, 300)})"
-    do = "check its device plugin and what else uses its GPUs; the Job tries again"
+    what = f'the node "{pod.node}" refused the pod ({short(pod.message or pod.reason, 300)})'
+    do = "check its device plugin and what else uses its GPUs"
     return retried(Why.NODE_REFUSED, f"{what}; {do}")
 
 
@@ -139,7 +138,7 @@ def failed_without_words(pod: Pod, facts: Facts) -> Cause | None:
 
 def of_kind(kind: Kind, sentence: str, facts: Facts) -> Cause:
     """A kind of tuning/failure.py with the pod's sentence, or a sentence of its own."""
-    text = short(sentence) or f"the pod said no more; who must act: {kind.value.who_must_act}"
+    text = short(sentence) or f"exit code {kind.exit_code} and not a word more; see the pod's log"
     if kind is Kind.OUT_OF_MEMORY and facts.card_gib:
         text = f"{text} (predicted: {facts.card_gib:.1f} GiB per card)"
     return Cause(kind.reason, text, "final" if kind.value.final else "retried")
@@ -180,8 +179,8 @@ def _disruption(pod: Pod) -> Condition | None:
 def _unknown_exit(container: Container) -> Cause:
     name, code = container.name, container.exit_code
     if code == _SIGKILL:
-        what = f'the container "{name}" was killed{_reached(container)}'
-        do = "the node's kernel or an administrator did it; the Job tries again"
+        what = f'the container "{name}" was killed from outside{_reached(container)}'
+        do = "look at the log of its node"
         return retried(Why.KILLED, f"{what}; {do}")
     what = f'the container "{name}" ended with the code {code}{_reached(container)}'
     said = "" if words(container.message) else short(container.message, 400)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from jobs.causes.cause import Cause, Why, short, waiting
 from jobs.facts import Facts
 from jobs.seen import Container, Pod
+from jobs.workspace import PresetOptions
 from tuning.reference import parse
 
 REASONS = frozenset(
@@ -41,7 +42,8 @@ _FAILURES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
             r"i/o timeout|TLS handshake timeout|deadline exceeded|connection reset|"
             r"\b50[0234] (?:Internal|Bad|Service|Gateway)|RegistryUnavailable",
         ),
-        ("untrusted", r"x509|certificate|HTTP response to HTTPS client"),
+        ("plain", r"HTTP response to HTTPS client"),
+        ("untrusted", r"x509|certificate"),
         ("limited", r"toomanyrequests|\b429\b|rate limit"),
         ("full", r"no space left on device"),
         (
@@ -49,8 +51,8 @@ _FAILURES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
             r"\b40[13]\b|unauthori[sz]ed|denied|no basic auth|authorization failed|"
             r"authentication required|insufficient_scope",
         ),
-        ("missing", r"not found|NotFound|manifest unknown|name unknown|repository name not known"),
         ("platform", r"no match for platform|no matching manifest|exec format"),
+        ("missing", r"not found|NotFound|manifest unknown|name unknown|repository name not known"),
     )
 )
 
@@ -116,14 +118,18 @@ def _image(reference: str, pod: Pod, facts: Facts) -> _Image:
             f"{path}.imagePullSecrets",
             source.image_pull_secrets,
         )
-    options = tuning.preset.options if tuning and tuning.preset else None
-    if options and (reference in pod.images or _same(reference, options.image or "")):
+    if reference in pod.images:
+        options = tuning.preset.options if tuning and tuning.preset else PresetOptions()
         path = "tuning.preset.presetOptions"
-        field = f"{path}.image" if options.image else ""
-        secrets = options.image_pull_secrets
-        return _Image(reference, "the weights image", field, f"{path}.imagePullSecrets", secrets)
-    called = "the image" if reference in pod.images else "Tunery's own image"
-    return _Image(reference, called, "", "the chart's value imagePullSecrets", ())
+        theirs = _same(reference, options.image or "")
+        return _Image(
+            reference,
+            "the weights image",
+            f"{path}.image" if theirs else "",
+            f"{path}.imagePullSecrets",
+            options.image_pull_secrets,
+        )
+    return _Image(reference, "Tunery's own image", "", "the chart's value imagePullSecrets", ())
 
 
 def _same(one: str, other: str) -> bool:
@@ -158,6 +164,11 @@ def _why(image: _Image, reason: str, message: str) -> tuple[str, str]:
                 f"the node does not trust {image.host} ({detail})",
                 "give the nodes its certificate authority",
             )
+        case "plain":
+            return (
+                f"{image.host} speaks plain http",
+                "have the nodes' container runtime allow that for this registry",
+            )
         case "limited":
             return (
                 f"{image.host} refuses more pulls for now ({detail})",
@@ -170,9 +181,9 @@ def _why(image: _Image, reason: str, message: str) -> tuple[str, str]:
         case "missing":
             return f"{image.host} has no such image", f"{image.correct}, or push it"
         case "platform":
-            return f"it is not built for this node ({detail})", image.correct
+            return "it is not built for this kind of node", image.correct
         case _:
-            return detail or reason, image.correct
+            return detail or "the node does not say why", "see kubectl describe pod"
 
 
 def _failure(text: str) -> str:

@@ -110,9 +110,10 @@ def _taint(part: str, facts: Facts) -> _Reason | None:
     if not found and "untolerated taint" not in part:
         return None
     key, _, value = found[1].partition(": ") if found else ("", "", "")
-    named = f" {key}={value}" if value else f" {key.rstrip(':')}" if key else ""
-    do = "remove the taint from a node that should train"
-    return _Reason(f"the taint{named}, which the pod does not tolerate", do)
+    text = "a taint that the pod does not tolerate"
+    if key:
+        text = f"the taint {key.rstrip(':')}{'=' if value else ''}{value}, which is not tolerated"
+    return _Reason(text, "remove the taint from a node that should train")
 
 
 def _cordoned(part: str, facts: Facts) -> _Reason | None:

@@ -60,7 +60,7 @@ def sandbox_failed(pod: Pod, facts: Facts) -> Cause | None:
         return None
     for note in facts.seen.notes:
         if note.about_uid == pod.uid and note.reason == "FailedCreatePodSandBox":
-            what = f"the node {pod.node} cannot make the pod's sandbox: {_tail(note.message)}"
+            what = f'the node "{pod.node}" cannot make the pod\'s sandbox: {_tail(note.message)}'
             return waiting(Why.START, f"{what}; ask whoever runs the cluster, the node tries again")
     return None
 
