@@ -23,6 +23,8 @@ _TOLD = 3
 _GIB = 2**30
 # Of a node's memory, where a pretended GPU is the CPU: the rest is the system's and other pods'.
 _CPU_SHARE = 0.5
+# Of the pod's own limit: the rest is Python and the rows.
+_LIMIT_SHARE = 0.8
 # NVIDIA's compute names; from Ampere on a card computes in bfloat16.
 _WITHOUT_BF16 = ("T4", "V100", "P100", "P40", "P4", "M60", "K80", "GTX", "RTX-20", "Quadro")
 
@@ -124,7 +126,7 @@ def card_of(node: Node, catalog: Catalog) -> Gpu | None:
 
 def cpu_card(nodes: Nodes, installation: Installation) -> Gpu:
     """The CPU as a card, where GPUs are only pretended."""
-    memory_gib = float(installation.memory_gib)
+    memory_gib = installation.memory_gib * _LIMIT_SHARE
     if not memory_gib:
         least_bytes = min(
             (n.memory_bytes for n in nodes.usable if n.memory_bytes), default=8 * _GIB
