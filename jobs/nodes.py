@@ -7,7 +7,7 @@ administrator, or by whatever watches for pods that wait (Karpenter, a cluster a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jobs.facts import NodesVerdict
 from jobs.installation import Installation
@@ -17,7 +17,8 @@ from jobs.workspace import Workspace
 from presets import Catalog, Gpu
 
 INSTANCE_TYPE = "node.kubernetes.io/instance-type"
-_PRODUCT, _COUNT, _MEMORY = (f"nvidia.com/gpu.{what}" for what in ("product", "count", "memory"))
+# Labels of NVIDIA's GPU feature discovery. Its count is left out: what a node offers may be less.
+_PRODUCT, _MEMORY = "nvidia.com/gpu.product", "nvidia.com/gpu.memory"
 _MIB_PER_GIB = 1024
 _TOLD = 3
 _GIB = 2**30
@@ -40,7 +41,7 @@ class Nodes:
     usable: tuple[Node, ...]
     """Ready, schedulable, and with enough GPUs."""
     gpus: int
-    """Cards that one node must have."""
+    """Cards that the pod takes of its node: all of them, as KAITO does."""
     target: int = 1
 
     @property
@@ -87,7 +88,7 @@ def choose(
     """The nodes for a Workspace out of all nodes of the cluster."""
     wanted = labels_of(workspace, installation)
     matching = tuple(sorted((n for n in seen if _has(n, wanted)), key=lambda node: node.name))
-    gpus = _gpus(workspace, installation, catalog)
+    gpus = _gpus(workspace, matching, installation, catalog)
     ready = tuple(node for node in matching if not _lack(node, gpus))
     return Nodes(wanted=wanted, matching=matching, usable=ready, gpus=gpus)
 
@@ -103,7 +104,8 @@ def card(
     if installation.auto_provisioning:
         return catalog.gpu(workspace.resource.instance_type or "")
     cards = [found for node in nodes.usable if (found := card_of(node, catalog))]
-    return min(cards, key=lambda c: (c.gib_per_gpu, c.count, c.sku), default=None)
+    least = min(cards, key=lambda c: (c.gib_per_gpu, c.sku), default=None)
+    return replace(least, count=nodes.gpus) if least else None
 
 
 def card_of(node: Node, catalog: Catalog) -> Gpu | None:
@@ -117,7 +119,7 @@ def card_of(node: Node, catalog: Catalog) -> Gpu | None:
         sku=instance or node.name,
         cloud=known.cloud if known else "byo",
         card=product.replace("-", " "),
-        count=_number(node.labels.get(_COUNT, "")) or node.gpus or 1,
+        count=node.gpus or 1,
         gib_per_gpu=int(memory) / _MIB_PER_GIB,
         architecture=known.architecture if known else "",
         bf16=not any(old in product for old in _WITHOUT_BF16),
@@ -147,12 +149,14 @@ def _has(node: Node, wanted: Mapping[str, str]) -> bool:
     return wanted.items() <= node.labels.items()
 
 
-def _gpus(workspace: Workspace, installation: Installation, catalog: Catalog) -> int:
-    """Cards per node: all of the instance type's, else one (any GPU node will do)."""
+def _gpus(
+    workspace: Workspace, matching: Sequence[Node], installation: Installation, catalog: Catalog
+) -> int:
+    """Of the instance type; of nodes that were brought, as many as the least of them offers."""
     if installation.auto_provisioning:
         known = catalog.gpu(workspace.resource.instance_type or "")
         return known.count if known else 1
-    return 1
+    return min((n.gpus for n in matching if n.gpus and not _lack(n, 1)), default=1)
 
 
 def _lack(node: Node, gpus: int) -> str:
@@ -167,7 +171,3 @@ def _lack(node: Node, gpus: int) -> str:
             "its driver or device plugin is not ready"
         )
     return ""
-
-
-def _number(text: str) -> int:
-    return int(text) if text.isdigit() else 0

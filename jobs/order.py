@@ -42,7 +42,7 @@ def order(case: Case) -> tuple[Order | None, tuple[Problem, ...]]:
         run=found.run,
         preset=preset,
         plan=found.plan,
-        gpus=_gpus(case, card),
+        gpus=case.nodes.gpus,
     )
     return made, ()
 
@@ -75,9 +75,3 @@ def _card(case: Case) -> Gpu | None:
     if case.installation.device == "cpu":
         return nodes.cpu_card(case.nodes, case.installation)
     return nodes.card(case.workspace, case.nodes, case.installation, case.catalog)
-
-
-def _gpus(case: Case, card: Gpu | None) -> int:
-    """Cards that the pod holds: the card's instance has so many, also where a CPU computes."""
-    on_cpu = case.installation.device == "cpu"
-    return case.nodes.gpus if on_cpu or card is None else card.count
