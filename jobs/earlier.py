@@ -38,7 +38,8 @@ def earlier(previous: Object, facts: Facts) -> Earlier:
     """The memory of this run; when no run is wanted, of whichever was told about last."""
     run = section(previous, "run")
     conditions = {text(c, "type"): c for c in _maps(previous, "conditions")}
-    workers = tuple(w for w in previous.get("workerNodes") or () if isinstance(w, str))
+    listed = previous.get("workerNodes")
+    workers = tuple(w for w in listed if isinstance(w, str)) if isinstance(listed, list) else ()
     if facts.run is not None and text(run, "hash") != facts.run.hash:
         return Earlier(conditions=conditions, workers=workers)
     return Earlier(

@@ -187,8 +187,10 @@ def test_only_configurations_are_kept_of_config_maps() -> None:
 
 
 KEYS = st.sampled_from(
-    "metadata spec status labels conditions state terminated volumes containerStatuses "
-    "initContainerStatuses ownerReferences image allocatable".split()
+    [
+        *("metadata", "spec", "status", "labels", "conditions", "state", "terminated", "volumes"),
+        *("containerStatuses", "initContainerStatuses", "ownerReferences", "image", "allocatable"),
+    ]
 )
 BODIES = st.recursive(
     st.none() | st.text(max_size=5) | st.integers() | st.booleans(),
