@@ -19,6 +19,7 @@ from tuning.quiet import quiet
 
 _WORDS = {
     "validate": "every problem of Workspaces and their ConfigMaps, without a network",
+    "render": "the Kubernetes objects of Workspaces, as the operator makes them",
     "check": "all that can be known before training; trains nothing",
     "run": "tune on this machine: data, training, adapter image",
     "push": "push an adapter folder to a registry or an OCI layout",

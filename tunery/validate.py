@@ -31,17 +31,18 @@ def call(arguments: argparse.Namespace) -> int:
     old = _by_name(read([arguments.old])) if arguments.old else {}
     found = list(manifests.problems)
     for file, body in manifests.workspaces:
-        found += [Found(file, p) for p in _problems(body, old, manifests, known, arguments)]
+        found += [Found(file, p) for p in problems_of(body, old, manifests, known, arguments)]
     return _report(arguments, manifests, found)
 
 
-def _problems(
+def problems_of(
     body: Mapping[str, Any],
     old: Mapping[tuple[str, str], Workspace],
     manifests: Manifests,
     known: Catalog,
     arguments: argparse.Namespace,
 ) -> tuple[Problem, ...]:
+    """Everything wrong with one Workspace; `old` holds those that exist, by namespace and name."""
     workspace, problems = parse(body)
     if workspace is None:
         return problems
