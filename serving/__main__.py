@@ -52,6 +52,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def _speak(arguments: argparse.Namespace) -> int:
     # Imported here, under handled signals: libraries take a second or more.
     if arguments.word == "transformers":
+        _log.info("loading %s", arguments.model)
         from serving.transformers_server import serve
 
         serve(arguments.model, arguments.host, arguments.port, arguments.device, arguments.dtype)

@@ -22,8 +22,6 @@ from tuning.reference import parse
 from tuning.retry import Patience
 
 _FILES = (CONFIG_FILE, WEIGHTS_FILE, TEMPLATE_FILE, RECORD_FILE)
-_PATIENCE_S = 60
-"""Others wait for their answers; the pod is started again if a registry is down for longer."""
 _DEEPEST = 2
 
 
@@ -32,7 +30,7 @@ def client(places: ServePlaces) -> Registry:
     options = Options(
         insecure_hosts=frozenset(places.insecure_registries),
         ca_file=Path(places.registry_ca) if places.registry_ca else None,
-        patience=Patience(deadline_s=_PATIENCE_S),
+        patience=Patience(deadline_s=places.registry_patience_s),
     )
     return Registry(Credentials.load(places.pull_auth), options)
 

@@ -71,6 +71,8 @@ class ServePlaces(Part):
     """A PEM file with the CA of an in-house registry."""
     insecure_registries: tuple[str, ...] = ()
     """Registries that speak plain http."""
+    registry_patience_s: float = 60
+    """For one that does not answer: other adapters wait, and the pod is started again anyway."""
     hub_token: str | None = None
     """A file with a Hugging Face token."""
     termination_log: str | None = None
