@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from jobs.memory import TOKENS_PER_STEP, Plan, plan
+from jobs.targets import as_the_model_names
 from jobs.validate import Context
 from jobs.workspace import Tuning, Workspace
 from presets import Architecture, Gpu, Preset
@@ -70,6 +71,10 @@ def resolve(workspace: Workspace, context: Context, site: Site) -> Resolution:
     if preset.lora_targets and config.sources.get("lora.target_modules") != "user":
         targets = {"target_modules": list(preset.lora_targets)}
         config = config.with_values("lora", targets, "preset")
+    architecture = site.architecture or preset.architecture
+    if architecture is not None:
+        config, renamed = as_the_model_names(config, architecture)
+        problems += renamed
     gpu = site.gpu or context.catalog.gpu(workspace.resource.instance_type or "")
     fitted, chosen, more = _fit(config, preset, gpu, context, site)
     problems += more

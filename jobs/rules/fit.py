@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from jobs.context import Context
 from jobs.memory import plan
 from jobs.rules.config import prefix
+from jobs.targets import as_the_model_names
 from jobs.workspace import Workspace
 from presets import Architecture
 from presets.problem import Problem, nearest, shown
@@ -32,7 +33,9 @@ def fit_problems(
         return
     architecture = preset.architecture
     where = prefix(tuning.config)
+    config, renamed = as_the_model_names(config, architecture)
     for problem in (
+        *renamed,
         *_target_problems(config, architecture),
         *_length_problems(config, architecture),
     ):

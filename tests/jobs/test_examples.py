@@ -16,6 +16,7 @@ from presets.text import read_file
 DATA = Path(__file__).parent / "data"
 FILLED = (
     "tuning_phi_3.yaml",
+    "tuning_phi_3_public.yaml",
     "tuning_phi_3_v1alpha1.yaml",
     "tuning_phi_3_config.yaml",
     "inference_phi_3_adapters.yaml",

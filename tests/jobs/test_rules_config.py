@@ -101,10 +101,10 @@ def test_an_unknown_method_does_not_make_the_configuration_wrong(create: Judge) 
 @pytest.mark.parametrize(
     ("preset", "targets", "wrong"),
     [
-        ("phi-3-mini-128k-instruct", ["q_proj", "o_proj", "v_proj"], [0, 2]),
+        ("phi-3-mini-128k-instruct", ["q_prj", "o_proj", "fc1"], [0, 2]),
         ("phi-3-mini-128k-instruct", ["qkv_proj", "o_proj"], []),
         ("phi-3-mini-128k-instruct", "all-linear", []),
-        ("phi-3-mini-128k-instruct", "q_proj", [0]),
+        ("phi-3-mini-128k-instruct", "fc1", [0]),
         ("mistral-7b", ["q_proj", "self_attn.k_proj", "mlp.up"], [2]),
         ("mistral-7b", ["q_proj"], []),
         ("some-org/some-model", ["anything"], []),
@@ -126,6 +126,18 @@ def test_a_missing_target_is_told_what_there_is(create: Judge) -> None:
         'did you mean "qkv_proj"? it has qkv_proj, o_proj, gate_up_proj, down_proj; '
         "all-linear means all of them"
     )
+
+
+def test_parts_of_a_fused_layer_are_a_warning(create: Judge) -> None:
+    """KAITO's public example for Phi-3 names them."""
+    parts = {"target_modules": ["q_proj", "k_proj", "v_proj", "o_proj", "self_attn.q_proj"]}
+    found = judged(create, {"LoraConfig": parts})
+    assert errors(found) == []
+    (told,) = [p for p in found if "target_modules" in p.path]
+    assert told.what == (
+        "q_proj, k_proj, v_proj are one layer of phi3, qkv_proj: that gets the adapter"
+    )
+    assert [p for p in judged(create, {"LoraConfig": {"target_modules": ["qkv_proj"]}})] == []
 
 
 def test_more_tokens_than_the_context_are_refused(create: Judge) -> None:

@@ -16,6 +16,7 @@ from presets import load
 from tunery.__main__ import main
 
 ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = sorted((ROOT / "examples").rglob("*.yaml"))
 EXAMPLE = str(ROOT / "examples" / "tuning" / "local.yaml")
 IN_ORDER = ["ControllerRevision", "ConfigMap", "Job"]
 
@@ -122,3 +123,19 @@ def test_what_serves_is_told_to_be_left_out(
     said = capsys.readouterr()
     assert "serving" in said.err
     assert [o["kind"] for o in yaml.safe_load_all(said.out)] == IN_ORDER
+
+
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda path: path.stem)
+def test_every_example_renders_without_a_warning(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    documents = [d for d in yaml.safe_load_all(file.read_text()) if d["kind"] == "Workspace"]
+    tuned = [d for d in documents if "tuning" in d]
+    own_nodes = any("instanceType" not in d["resource"] for d in tuned)
+    if not tuned:
+        pytest.skip("it only serves")
+    assert main(["render", str(file), *(["--byo"] if own_nodes else [])]) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    jobs = [o for o in yaml.safe_load_all(said.out) if o["kind"] == "Job"]
+    assert [job["metadata"]["name"] for job in jobs] == [d["metadata"]["name"] for d in tuned]
