@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -61,6 +62,7 @@ def _configure_logging() -> None:
 def _speak(arguments: argparse.Namespace, signals: Signals) -> int:
     # Imported here, under handled signals: the libraries below take a second or more.
     from tuning import run
+    from tuning.authorities import trusting
     from tuning.progress import Several
     from tuning.words import Words
 
@@ -71,7 +73,7 @@ def _speak(arguments: argparse.Namespace, signals: Signals) -> int:
 
             server = MetricsServer(arguments.metrics_port, host="")
             sinks.append(stack.enter_context(server))  # type: ignore[arg-type]  # also a sink
-        words = Words(run.read(arguments.run), signals, Several(*sinks))
+        words = Words(trusting(run.read(arguments.run), os.environ), signals, Several(*sinks))
         _say(words, arguments.word)
     return 0
 
