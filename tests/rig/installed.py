@@ -62,7 +62,7 @@ class Tunery:
         return self.machine.run("curl", "-sS", f"http://{pod}:8080/metrics").stdout
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def tunery(machine: Machine, kube: Kube) -> Iterator[Tunery]:
     """Install the chart with the images of the working tree; uninstall at the end."""
     values = {
@@ -81,7 +81,14 @@ def tunery(machine: Machine, kube: Kube) -> Iterator[Tunery]:
         machine.image(recipe)
     label(kube)
     settings = [part for key, value in values.items() for part in ("--set", f"{key}={value}")]
-    where = ("--namespace", SYSTEM, "--create-namespace", "--wait", "--timeout=120s")
+    where = (
+        "--namespace",
+        SYSTEM,
+        "--create-namespace",
+        "--take-ownership",
+        "--wait",
+        "--timeout=90s",
+    )
     chart = str(ROOT / "charts" / "tunery")
     done = machine.helm("upgrade", "--install", "tunery", chart, *where, *settings, check=False)
     installed = Tunery(machine, kube.within(SYSTEM))
