@@ -134,13 +134,16 @@ def _unfinished(facts: Facts, reached: Reached) -> tuple[Told, Told]:
     if started.true:
         message = "workspace has not completed yet, tuning job is running"
     elif reached.started:
-        message = "workspace has not completed yet, see the condition JobStarted"
+        message = "workspace has not completed yet"
     else:
         message = "workspace is initializing, tuning job has not started"
-    message += _retry(reached)
     if facts.refused:
-        message += "; the Workspace as it is now is refused, see the condition JobStarted"
-    return started, Told(Type.SUCCEEDED, False, Reason.PENDING, message)
+        why = "; the Workspace as it is now is refused, see the condition JobStarted"
+    elif started.reason in (Reason.JOB_STARTED, Reason.JOB_PENDING):
+        why = _retry(reached)
+    else:
+        why = f": {started.reason}: {started.message}"
+    return started, Told(Type.SUCCEEDED, False, Reason.PENDING, message + why)
 
 
 def _started(facts: Facts, reached: Reached) -> Told:

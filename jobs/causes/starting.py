@@ -19,7 +19,7 @@ _START_REASONS = frozenset(
         "PreCreateHookError",
     }
 )
-_MOUNT_NOTES = frozenset({"FailedMount", "FailedAttachVolume", "FailedMapVolume"})
+_MOUNT_NOTES = frozenset({"FailedMount", "FailedAttachVolume"})
 _MISSING = re.compile(r'(secret|configmap) "([^"]{1,253})" not found', re.IGNORECASE)
 _KEY = re.compile(r"couldn't find key (\S{1,253}) in (Secret|ConfigMap) (\S{1,600})")
 _NO_SUCH_KEY = re.compile(
