@@ -32,14 +32,15 @@ check: setup ## style, types, import directions: seconds
 format: setup
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
-# One thread a process: two workers share two cores, and spinning OpenMP threads cost ten times more.
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest -m "not long" -n 2 --dist loadfile
+# One thread a process: they share two cores, and spinning OpenMP threads cost ten times more.
+# Tests of the cluster have a process of their own (tests/conftest.py), which mostly waits.
+PYTEST = env OMP_NUM_THREADS=1 $(BIN)/pytest --dist loadgroup --no-loadscope-reorder
 
-test: setup system ## everything but the cluster (make test-cluster) and the long proofs
-	@$(PYTEST) tests --ignore=tests/cluster
+test: setup system cluster-packages ## everything but the long proofs, with one cluster for all
+	@$(WITH_CLUSTER) $(PYTEST) -n 3 -m "not long" tests
 
-test-fast: setup system ## what needs no training
-	@$(PYTEST) tests --ignore=tests/training --ignore=tests/chain --ignore=tests/cluster
+test-fast: setup system ## what needs neither training nor a cluster
+	@$(PYTEST) -n 2 -m "not long and not cluster" tests --ignore=tests/training --ignore=tests/chain
 
 demo: demo-local ## a tuning Workspace, end to end, on this machine
 

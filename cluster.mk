@@ -1,5 +1,7 @@
 # The cluster of cluster/ (docs/cluster.md). Included by the Makefile; needs its `setup` and BIN.
 CLUSTER := $(BIN)/python -m cluster
+# Before a command: our cluster while it runs, unless there is another one.
+WITH_CLUSTER = $(if $(TUNERY_KUBECONFIG),,$(CLUSTER) with --gpus 1 --)
 
 .PHONY: cluster cluster-packages cluster-up cluster-down cluster-status test-cluster \
 	image-base image-tuner image-tuner-whole image-operator
@@ -19,7 +21,7 @@ cluster-status: setup
 	@$(CLUSTER) status
 
 test-cluster: setup cluster-packages ## what only real pods can show
-	@$(BIN)/pytest tests/cluster
+	@$(WITH_CLUSTER) $(BIN)/pytest tests/cluster
 
 image-base image-tuner image-operator: image-%: setup cluster-packages
 	@$(CLUSTER) image $*

@@ -54,13 +54,8 @@ def _build(part: Part, target: Path) -> None:
     unfinished = target.with_name(target.name + ".part")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
-    for name, package in part.programs.items():
-        run(
-            _go_build(part, package, unfinished / name),
-            cwd=part.folder,
-            timeout_s=3600,
-            env={"CGO_ENABLED": "1" if part.cgo else "0", "GOWORK": "off"},
-        )
+    env = {"CGO_ENABLED": "1" if part.cgo else "0", "GOWORK": "off"}
+    run(go_build(part, unfinished), cwd=part.folder, timeout_s=3600, env=env)
     _keep_files(part, unfinished)
     unfinished.rename(target)
     for old in target.parent.glob(f"{part.name}-v*"):
@@ -68,11 +63,17 @@ def _build(part: Part, target: Path) -> None:
             shutil.rmtree(old)
 
 
-def _go_build(part: Part, package: str, output: Path) -> list[str]:
-    flags = ["-trimpath", "-buildvcs=false", "-mod=readonly", "-ldflags", part.linker_flags]
+def go_build(part: Part, folder: Path) -> list[str]:
+    """The command that builds all programs of a part into a folder: several at once, so that one is
+    linked while others compile. Without debug data a sixth of the compiler's work is saved."""
+    flags = ["-trimpath", "-buildvcs=false", "-mod=readonly", "-gcflags=all=-dwarf=false"]
+    flags += ["-ldflags", part.linker_flags]
     if part.tags:
         flags += ["-tags", part.tags]
-    return ["go", "build", *flags, "-o", str(output), package]
+    packages = list(part.programs.values())
+    # Of several the last word of the package is the name; one alone may be called otherwise.
+    output = folder if len(packages) > 1 else folder / next(iter(part.programs))
+    return ["go", "build", *flags, "-o", str(output), *packages]
 
 
 def _keep_files(part: Part, folder: Path) -> None:

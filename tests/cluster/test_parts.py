@@ -27,6 +27,12 @@ def test_what_is_built_is_what_the_module_declares(part: Part) -> None:
 
 
 @EVERY
+def test_programs_built_together_are_named_like_their_packages(part: Part) -> None:
+    if len(part.programs) > 1:
+        assert all(name == package.rpartition("/")[2] for name, package in part.programs.items())
+
+
+@EVERY
 def test_the_binarys_version_is_told_by_the_linker(part: Part) -> None:
     assert "{" not in part.linker_flags
     assert part.version in part.key
