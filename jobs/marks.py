@@ -16,6 +16,12 @@ RETRY = "tunery.sh/retry"
 """Annotation of a Workspace: any new value runs a finished run again."""
 SPEC = "tunery.sh/spec"
 """Annotation of a Workspace: what its run was made of, without the ConfigMap's content."""
+TOGETHER = "tunery.sh/together"
+"""Annotation of an inference Workspace: all its adapters are also served as one of this name."""
+FOLLOW = "tunery.sh/follow"
+"""Annotation of an inference Workspace: "true" serves what its tuning Workspaces make anew."""
+SHARE_WITH = "tunery.sh/share-with"
+"""Annotation of a tuning Workspace: namespaces (or *) whose Workspaces may serve its adapter."""
 METRICS_PORT = 5000
 RUN_KEY = "run.json"
 

@@ -53,8 +53,7 @@ def _content_problems(workspace: Workspace, context: Context) -> Iterator[Proble
     yield from annotation_problems(workspace, context)
     yield from tuning_problems(workspace, context)
     yield from inference_problems(workspace, context)
-    if workspace.inference is not None:
-        yield from adapters_problems(workspace.inference.adapters, context)
+    yield from adapters_problems(workspace, context)
 
 
 def _together(found: Iterable[Problem], placeholders: tuple[Problem, ...]) -> tuple[Problem, ...]:

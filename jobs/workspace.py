@@ -90,8 +90,15 @@ class Tuning(_Part):
     output: Destination | None = None
 
 
+class AdapterSource(Source):
+    """Of an adapter: also the tuning Workspace that makes it. Additive to KAITO."""
+
+    workspace: MaybeText = None
+    """NAME, or NAMESPACE/NAME."""
+
+
 class Adapter(_Part):
-    source: Source | None = None
+    source: AdapterSource | None = None
     strength: str | None = None
     """A number between 0 and 1, as text."""
 

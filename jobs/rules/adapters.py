@@ -1,6 +1,7 @@
 """`inference.adapters`: KAITO's AdapterSpec.validateCreateorUpdate, which it calls on update only.
 
-Here it holds on create too, and names must also make valid containers, volumes and variables.
+Here it holds on create too, and names must also make valid containers and volumes. A strength is
+taken on both runtimes (KAITO refuses it on vLLM: there it cannot be composed).
 """
 
 from __future__ import annotations
@@ -9,24 +10,28 @@ from collections import Counter
 from collections.abc import Iterator
 
 from jobs.context import Context
+from jobs.marks import TOGETHER
 from jobs.names import LONGEST_LABEL, label_problem, subdomain_problem
 from jobs.rules.data import ONE_SOURCE, image_problems
 from jobs.rules.volume import volume_problems
-from jobs.workspace import Adapter, Source
+from jobs.workspace import Adapter, AdapterSource, Workspace
 from presets.problem import Problem, shown
 
 MAX_ADAPTERS = 10
 TOO_MANY = f"Number of Adapters exceeds the maximum limit, maximum of {MAX_ADAPTERS} allowed"
 NAME_MISSING = "Name of Adapter field must be specified"
 NO_SOURCE = "Either Image or Volume must be specified for adapter source"
+ONE_PLACE = "an adapter comes from one place: image, volumeSource or workspace"
 NO_URLS = "URLs are not supported as adapter source"
 # What KAITO makes of a name: container puller-NAME, volume adapter-volume-NAME.
 _CONTAINER, _VOLUME = "puller-", "adapter-volume-"
 
 
-def adapters_problems(adapters: tuple[Adapter, ...], context: Context) -> Iterator[Problem]:
+def adapters_problems(workspace: Workspace, context: Context) -> Iterator[Problem]:
     """The rules of all adapters, each and together."""
+    adapters = workspace.inference.adapters if workspace.inference else ()
     path = "inference.adapters"
+    yield from _together_problems(workspace, adapters)
     if len(adapters) > MAX_ADAPTERS:
         yield Problem(path, TOO_MANY, f"there are {len(adapters)}; remove some", "generic")
     names = Counter(a.source.name for a in adapters if a.source and a.source.name)
@@ -38,6 +43,20 @@ def adapters_problems(adapters: tuple[Adapter, ...], context: Context) -> Iterat
         yield from _adapter_problems(adapter, f"{path}[{number}]", context)
 
 
+def _together_problems(workspace: Workspace, adapters: tuple[Adapter, ...]) -> Iterator[Problem]:
+    """All adapters as one: its name is one more that clients choose by."""
+    name = workspace.annotations.get(TOGETHER)
+    if name is None:
+        return
+    taken = [a.source.name for a in adapters if a.source]
+    why = label_problem(name)
+    if why is None and name in taken:
+        why = "is the name of one of the adapters"
+    if why is not None:
+        do = f"it is {shown(name)}; write for example all-adapters"
+        yield Problem(f"metadata.annotations.{TOGETHER}", why, do)
+
+
 def _adapter_problems(adapter: Adapter, path: str, context: Context) -> Iterator[Problem]:
     source = adapter.source
     if source is None:
@@ -45,15 +64,17 @@ def _adapter_problems(adapter: Adapter, path: str, context: Context) -> Iterator
         yield Problem(f"{path}.source", "is missing", do, "missing")
     else:
         yield from _place_problems(source, f"{path}.source", context)
-        yield from _name_problems(source, adapter.strength, f"{path}.source")
+        yield from _name_problems(source, f"{path}.source")
     yield from _strength_problems(adapter, path)
 
 
-def _place_problems(source: Source, path: str, context: Context) -> Iterator[Problem]:
+def _place_problems(source: AdapterSource, path: str, context: Context) -> Iterator[Problem]:
     if source.urls:
         yield Problem(f"{path}.urls", NO_URLS, "write image or volumeSource", "generic")
-    elif source.image is None and source.volume is None:
-        yield Problem(path, NO_SOURCE, "write image or volumeSource", "generic")
+    elif source.image is None and source.volume is None and source.workspace is None:
+        yield Problem(path, NO_SOURCE, "write image, volumeSource or workspace", "generic")
+    if source.workspace is not None:
+        yield from _workspace_problems(source, path)
     if source.image is not None and source.volume is not None:
         yield Problem(path, ONE_SOURCE, "keep one of volumeSource and image", "generic")
     if source.volume is not None:
@@ -61,19 +82,27 @@ def _place_problems(source: Source, path: str, context: Context) -> Iterator[Pro
     yield from image_problems(source.image, f"{path}.image", "input")
 
 
-def _name_problems(source: Source, strength: str | None, path: str) -> Iterator[Problem]:
+def _workspace_problems(source: AdapterSource, path: str) -> Iterator[Problem]:
+    if source.image is not None or source.volume is not None:
+        yield Problem(path, ONE_PLACE, "keep one of them", "generic")
+    written = source.workspace or ""
+    *namespace, name = written.split("/")
+    if len(namespace) > 1 or any(label_problem(part) for part in (*namespace, name)):
+        what = f"{shown(written)} names no Workspace"
+        yield Problem(f"{path}.workspace", what, "write NAME or NAMESPACE/NAME")
+
+
+def _name_problems(source: AdapterSource, path: str) -> Iterator[Problem]:
     name = source.name
     if name is None:
         yield Problem(path, NAME_MISSING, f"write it at {path}.name", "missing sentence")
         return
     why = subdomain_problem(name) or label_problem(name) or _too_long(source, name)
-    if why is None and strength is not None and name[0].isdigit():
-        why = "a name that starts with a digit cannot carry a strength: it is no variable's name"
     if why is not None:
         yield Problem(f"{path}.name", why, f"it is {shown(name)}; write for example my-adapter")
 
 
-def _too_long(source: Source, name: str) -> str | None:
+def _too_long(source: AdapterSource, name: str) -> str | None:
     limit = LONGEST_LABEL - len(_VOLUME if source.volume is not None else _CONTAINER)
     return f"must be no more than {limit} bytes" if len(name) > limit else None
 

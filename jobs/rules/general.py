@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from jobs.context import Context
+from jobs.marks import TOGETHER
 from jobs.names import label_problem
 from jobs.workspace import Workspace
 from presets.problem import Problem, did_you_mean, shown
@@ -18,7 +19,10 @@ NODE_CLASS = "kaito.sh/node-class-name"
 RUNTIME = "kaito.sh/runtime"
 LOAD_BALANCER = "kaito.sh/enablelb"
 BYPASS = "kaito.sh/bypass-resource-checks"
-CHECKED = (PERFORMANCE_MODE, LOCAL_WEIGHTS, IMAGE_FAMILY, NODE_CLASS, RUNTIME, LOAD_BALANCER)
+CHECKED = (
+    *(PERFORMANCE_MODE, LOCAL_WEIGHTS, IMAGE_FAMILY, NODE_CLASS, RUNTIME, LOAD_BALANCER),
+    TOGETHER,
+)
 """Annotations that a rule reads: a change of these, and of no other, is checked on update."""
 
 _MODES = ("balanced", "interactivity", "throughput")

@@ -14,7 +14,7 @@ from jobs.plain import told
 from jobs.rules.config import config_map_text
 from jobs.rules.general import BYPASS, runtime
 from jobs.rules.preset import preset_problems
-from jobs.workspace import V1ALPHA1, Inference, Workspace
+from jobs.workspace import V1ALPHA1, Workspace
 from presets import Gpu, Preset
 from presets.problem import Problem
 from presets.text import read_documents
@@ -22,7 +22,6 @@ from presets.text import read_documents
 CONFIG_KEY = "inference_config.yaml"
 NEITHER = "Preset or Template must be specified"
 BOTH = "Preset and Template cannot be set at the same time"
-NO_STRENGTH = "Runtime validation: vLLM does not support adapter strength"
 LENGTH_REQUIRED = (
     "max-model-len is required in the vllm section of inference_config.yaml when using multi-GPU "
     "instances with <20GB of memory per GPU or distributed inference"
@@ -44,17 +43,9 @@ def inference_problems(workspace: Workspace, context: Context) -> Iterator[Probl
         yield Problem("inference", BOTH, "remove one", "generic")
     if inference.preset is not None:
         yield from preset_problems(workspace, inference.preset, "inference", context)
-        yield from _strength_problems(workspace, inference)
         yield from _size_problems(workspace, context.catalog.preset(inference.preset.name), context)
     if runtime(workspace) == "vllm" and inference.config is not None:
         yield from _config_problems(workspace, inference.config, context)
-
-
-def _strength_problems(workspace: Workspace, inference: Inference) -> Iterator[Problem]:
-    strengths = any(a.strength is not None for a in inference.adapters)
-    if strengths and runtime(workspace) == "vllm":
-        do = "remove strength, or add the annotation kaito.sh/runtime: transformers"
-        yield Problem("inference.adapters", NO_STRENGTH, do, "generic")
 
 
 def _size_problems(

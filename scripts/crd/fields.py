@@ -101,7 +101,7 @@ def _preset(beta: bool) -> Schema:
     return part("The model. It cannot be changed.", properties, ["name"])
 
 
-def _source(description: str, checked: bool) -> Schema:
+def _source(description: str, *, adapter: bool = False) -> Schema:
     properties = {
         "name": text("A name for it, unique in the Workspace."),
         "urls": texts("Files to download: http(s), or one hf://datasets/org/name."),
@@ -109,7 +109,11 @@ def _source(description: str, checked: bool) -> Schema:
         "image": text("An image that holds it in its folder /data."),
         "imagePullSecrets": texts("Registry Secrets of the same namespace."),
     }
-    return part(description, properties, rules=rules.source() if checked else ())
+    if adapter:
+        properties["workspace"] = text(
+            "A tuning Workspace whose adapter it is: its name, or namespace/name. It is waited for."
+        )
+    return part(description, properties, rules=() if adapter else rules.source())
 
 
 def _tuning(beta: bool) -> Schema:
@@ -125,7 +129,7 @@ def _tuning(beta: bool) -> Schema:
             "ConfigMap of the same namespace with the key training_config.yaml. Without it the "
             "method's defaults are used."
         ),
-        "input": _source("The training data: one of urls, volumeSource and image.", True),
+        "input": _source("The training data: one of urls, volumeSource and image."),
         "output": part(
             "Where the adapter goes: one of image and volumeSource.",
             output,
@@ -139,7 +143,9 @@ def _inference(beta: bool) -> Schema:
     adapter = part(
         "One adapter.",
         {
-            "source": _source("Where it is: its name, and image or volumeSource.", False),
+            "source": _source(
+                "Where it is: its name, and one of image, volumeSource and workspace.", adapter=True
+            ),
             "strength": text("How much of it, from 0 to 1, in quotes."),
         },
     )

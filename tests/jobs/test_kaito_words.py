@@ -113,10 +113,6 @@ def test_tuning(create: Judge, changes: Changes, message: str) -> None:
             "invalid value: Unsupported inference preset name x: inference.preset.name",
         ),
         (
-            {"inference.adapters": [{"source": {"name": "a", "image": "b"}, "strength": "1"}]},
-            "Runtime validation: vLLM does not support adapter strength: inference.adapters",
-        ),
-        (
             {"inference.adapters": [{"source": {"image": "b"}}]},
             "missing field(s): inference.adapters[0].source.Name of Adapter field must be "
             "specified",

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from rig.manifests import ABSENT, Changes, Judge, inference
 
+from jobs.marks import TOGETHER
+
 PVC = {"persistentVolumeClaim": {"claimName": "test-pvc"}}
 IMAGE = "fake.kaito.invalid/kaito-image:0.0.1"
 TRANSFORMERS = {"metadata.annotations": {"kaito.sh/runtime": "transformers"}}
@@ -33,7 +35,11 @@ def named(name: str, **more: Any) -> dict[str, Any]:
         adapters(named("adapter-1")),
         adapters(named("adapter-1", strength="0.5"), named("adapter-2", strength="1")),
         adapters({"source": {"name": "adapter-1", "volumeSource": PVC}, "strength": "0.5"}),
-        adapters(named("1st-adapter")),
+        adapters(named("1st-adapter", strength="0.5")),
+        {"inference.adapters": [named("a", strength="0.5"), named("b")]},  # KAITO: not on vLLM
+        adapters({"source": {"name": "a", "workspace": "tuned"}, "strength": "0.5"}),
+        adapters({"source": {"name": "a", "workspace": "team-a/tuned"}}),
+        {**adapters(named("a"), named("b")), "metadata.annotations": {TOGETHER: "both"}},
     ],
 )
 def test_what_is_right_passes(create: Judge, changes: Changes) -> None:
@@ -58,11 +64,6 @@ def test_what_is_right_passes(create: Judge, changes: Changes) -> None:
             {"inference.template": {"spec": {}}},
             "inference",
             "Preset and Template cannot be set at the same time",
-        ),
-        (
-            {"inference.adapters": [named("a", strength="1.0")]},
-            "inference.adapters",
-            "Runtime validation: vLLM does not support adapter strength",
         ),
         (
             {"inference.preset.name": "meta-llama/Llama-3.1-8B-Instruct"},
@@ -158,9 +159,24 @@ def test_what_is_right_passes(create: Judge, changes: Changes) -> None:
             "must be no more than 48 bytes",
         ),
         (
-            adapters(named("1st", strength="1")),
-            "inference.adapters[0].source.name",
-            "a name that starts with a digit cannot carry a strength",
+            adapters({"source": {"name": "a", "image": IMAGE, "workspace": "tuned"}}),
+            "inference.adapters[0].source",
+            "an adapter comes from one place: image, volumeSource or workspace",
+        ),
+        (
+            adapters({"source": {"name": "a", "workspace": "a/b/c"}}),
+            "inference.adapters[0].source.workspace",
+            '"a/b/c" names no Workspace',
+        ),
+        (
+            {**adapters(named("a")), "metadata.annotations": {TOGETHER: "a"}},
+            f"metadata.annotations.{TOGETHER}",
+            "is the name of one of the adapters",
+        ),
+        (
+            {"metadata.annotations": {TOGETHER: "No Name"}},
+            f"metadata.annotations.{TOGETHER}",
+            "a lowercase RFC 1123 label must consist of",
         ),
         (
             {"resource.partition": {"mode": "mig", "profile": "1g.10gb"}},
