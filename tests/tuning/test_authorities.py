@@ -30,6 +30,7 @@ def test_a_link_and_the_registry_trust_the_authority_that_was_added(
     environment: dict[str, str] = {}
     run = trusting(run_with(tmp_path, ca.file), environment)
     monkeypatch.setenv("SSL_CERT_FILE", environment["SSL_CERT_FILE"])
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
     with running_webserver(certs.server(ca, tmp_path)) as web:
         web.put("/x.jsonl", Reply(body=b"{}\n"))
         fetch(web.url("/x.jsonl"), tmp_path / "x.jsonl", allow_hosts=("127.0.0.1",))
