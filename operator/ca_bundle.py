@@ -81,6 +81,8 @@ class CaBundle:
             try:
                 await self._write()
             except ApiError as error:
+                if error.kind == "conflict":
+                    continue  # what came between is on its way to the informer, and wakes us
                 log.warning("%s %s: %s", _KIND, self._name, error.sentence)
                 await asyncio.sleep(_AGAIN_S)
                 self._stale.set()

@@ -50,6 +50,7 @@ def make(
     """A new key and a certificate for these host names or addresses, in the name of `holder`."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = _subject(holder)
+    identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     # Certificates know no fractions of a second.
     begins, ends = now.replace(microsecond=0), (now + life).replace(microsecond=0)
     usage = x509.KeyUsage(True, False, False, False, False, False, False, False, False)
@@ -66,6 +67,9 @@ def make(
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(usage, critical=True)
         .add_extension(extended, critical=False)
+        # So that nobody takes the certificate before or after this one for its issuer.
+        .add_extension(identifier, critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier(identifier.digest, None, None), critical=False)
         .sign(key, hashes.SHA256())
     )
     form = serialization.PrivateFormat.PKCS8
