@@ -68,6 +68,13 @@ def test_a_pod_that_works_has_no_cause() -> None:
     assert end_of(done.pods[0], done) is None and waiting_of(done) is None
 
 
+def test_a_refusal_that_was_cured_tells_nothing_any_more() -> None:
+    [quota, *_] = cases("creation")
+    note = {"about": "job", "reason": "FailedCreate", "message": quota["message"]}
+    assert waiting_of(facts({"failed": 1}, [ended(1)], notes=[note])) is None
+    assert waiting_of(facts({"active": 1}, [], notes=[note])) is None
+
+
 def test_the_back_off_is_the_same_cause() -> None:
     """The kubelet alternates between the two: that is no news."""
     first, second = (waiting_of(facts_of("images", case)) for case in cases("images")[:2])

@@ -252,9 +252,9 @@ def test_what_an_attempt_ended_of_is_told_once() -> None:
         "failed": 2,
         "conditions": [{"type": "Failed", "status": "True", "reason": "DeadlineExceeded"}],
     }
-    pods = [ended(71, FAILED), ended(75, "", 5, 9)]
+    pods = [ended(1, ""), ended(75, "", 5, 9)]
     told = status(facts(late, pods), {}, at(9))
-    assert [a["kind"] for a in told["attempts"]] == ["OutOfMemory", "DeadlineExceeded"]
+    assert [a["kind"] for a in told["attempts"]] == ["ContainerFailed", "DeadlineExceeded"]
     assert condition(told, "JobStarted")["reason"] == "DeadlineExceeded"
 
 
@@ -311,6 +311,11 @@ def test_waiting_for_the_run_before() -> None:
         "WaitingForOldRun",
         "the Job of revision 1 stops",
     )
+
+
+def test_the_job_of_another_run_is_not_this_ones() -> None:
+    other = replace(facts(COMPLETE, [ended(0, PUSHED)]), run=replace(RUN, hash="b" * 64))
+    assert status(other, {}, NOW)["state"] == "Pending"
 
 
 def test_a_job_of_somebody_else() -> None:
