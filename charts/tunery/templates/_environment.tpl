@@ -7,14 +7,19 @@
 - name: TUNERY_NAMESPACE
   value: {{ .Release.Namespace }}
 {{- $tuner := .Values.tuner }}
+{{- $serving := .Values.serving }}
 {{- $settings := dict
   "TUNER_IMAGE" ($tuner.image | default (printf "tunery/tuner:%s" .Chart.AppVersion))
   "IMAGE_PULL_POLICY" $tuner.imagePullPolicy
   "IMAGE_PULL_SECRETS" (join "," $tuner.imagePullSecrets)
   "DEVICE" $tuner.device
   "CPU_LIMIT" $tuner.cpuLimit
-  "MEMORY_GIB" (int $tuner.memoryGiB)
+  "MEMORY_GIB" ($tuner.memoryGiB | default "")
   "BACKOFF_LIMIT" (int $tuner.backoffLimit)
+  "VLLM_IMAGE" $serving.vllmImage
+  "SERVING_IMAGE" $serving.image
+  "IMAGE_VOLUMES" $serving.imageVolumes
+  "SERVING_MEMORY_GIB" ($serving.memoryGiB | default "")
   "AUTO_PROVISIONING" .Values.autoProvisioning
   "ALLOW_HOSTS" (join "," .Values.allowHosts)
   "ALLOW_HOST_PATH" .Values.allowHostPath
