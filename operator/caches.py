@@ -84,6 +84,7 @@ class Caches:
                 _about,
                 self._note_changed,
                 fields=f"reason={reason},involvedObject.kind={kind}",
+                bookmarks=False,
                 most=_MOST_NOTES,
             )
             for reason, kind in (("FailedCreate", "Job"), ("FailedMount", "Pod"))

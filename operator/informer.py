@@ -29,8 +29,9 @@ Changed = Callable[[Name, T | None, T | None], None]
 """Told the name, the slim value before and the one after; None where there is none."""
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
-_WATCH_S = (240, 300)
-"""A different end for each watch, so that they do not all come back at once."""
+_WATCH_S, _BLIND_WATCH_S = (240, 300), (120, 150)
+"""A different end for each watch, so that they do not all come back at once. Sooner where nothing
+but the end tells that the server is still there."""
 
 log = logging.getLogger("tunery.informer")
 
@@ -87,16 +88,18 @@ class Informer(Generic[T]):
 
     async def _follow(self, version: str) -> None:
         """Watch after watch. Returns (by ApiError "gone") only when a new list is needed."""
+        limits_s = _WATCH_S if self.source.bookmarks else _BLIND_WATCH_S
         while True:
             began = time.monotonic()
             try:
                 async for event in self._kube.watch(
-                    self.source, version, random.randint(*_WATCH_S)
+                    self.source, version, random.randint(*limits_s)
                 ):
                     self._take(event)
                     version = event["object"]["metadata"]["resourceVersion"]
                 if time.monotonic() - began < 1:
                     raise ApiError("transient", "the watch ended at once")
+                self._hear()
             except ApiError as error:
                 if error.kind == "gone":
                     raise

@@ -29,6 +29,7 @@ _METADATA = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1"
 _PAGE = 500
 _WATCH_SILENCE_S = 90.0
 """The server sends a bookmark about every minute."""
+_GRACE_S = 10.0
 _PLURALS = {
     "ConfigMap": "configmaps",
     "ControllerRevision": "controllerrevisions",
@@ -51,6 +52,8 @@ class Source:
     labels: str = ""
     fields: str = ""
     metadata_only: bool = False
+    bookmarks: bool = True
+    """False for Events: the server has no cache of them, and sends no sign of life."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +104,12 @@ class Kube:
             "resourceVersion": version,
             "timeoutSeconds": str(seconds),
         }
+        silence_s = self._watch_silence_s if source.bookmarks else seconds + _GRACE_S
         request = Request(
             "GET",
             _collection(source, query),
             accept=_accept(source),
-            silence_s=self._watch_silence_s,
+            silence_s=silence_s,
             total_s=None,
         )
         async for line in self._lines(request):

@@ -24,13 +24,9 @@ log = logging.getLogger("tunery")
 
 
 @kopf.on.login()
-def login(**arguments: Any) -> kopf.ConnectionInfo | None:
+def login(settings: kopf.OperatorSettings, **_: Any) -> kopf.ConnectionInfo:
     """For kopf's own look at the cluster; the engine has a connection of its own."""
-    if "KUBECONFIG" not in os.environ:
-        found = kopf.login_with_service_account(**arguments)
-        if found is not None:
-            return found
-    return kopf.login_with_kubeconfig(**arguments)
+    return wire.log_in(settings, os.environ)
 
 
 @kopf.on.startup()
@@ -39,7 +35,7 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> N
     quiet(settings)
     installation, process = read_settings()
     logging.getLogger("tunery").setLevel(process.log_level)
-    memo.wire = await wire.connect()
+    memo.wire = wire.Wire(lambda: wire.log_in(settings, os.environ))
     memo.engine = Engine(memo.wire, installation, process, presets.load())
     memo.running = asyncio.create_task(memo.engine.run(), name="tunery engine")
     memo.running.add_done_callback(ended)

@@ -110,13 +110,12 @@ def test_no_file_of_the_operator_hides_a_module() -> None:
 
 
 def test_the_operator_reaches_the_cluster_through_one_door() -> None:
-    """Only wire.py and kopf's shell know a client; everything else goes through kube.py."""
-    clients = {"kopf": {"main", "admission"}, "kubernetes": {"wire"}}
+    """Only the shell and the wire know kopf; everything else goes through kube.py."""
     wrong = [
         f"{path.name} imports {name}"
         for path, _ in modules("operator")
         for name, _ in imports(path)
-        if path.stem not in clients.get(name.split(".")[0], {path.stem})
+        if name.split(".")[0] in ("kopf", "kubernetes") and path.stem not in ("main", "wire")
     ]
     assert wrong == []
 

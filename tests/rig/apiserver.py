@@ -21,8 +21,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import kopf
 from aiohttp import web
-from kubernetes.aio.client import Configuration
 
 from wire import Wire
 
@@ -76,7 +76,7 @@ class ApiServer:
         self._watches: set[asyncio.Task[Any]] = set()
 
     def wire(self) -> Wire:
-        return Wire(Configuration(host=self.url))
+        return Wire(lambda: kopf.ConnectionInfo(server=self.url))
 
     def writes(self, path: str = "") -> list[Asked]:
         return [a for a in self.log if a.method in WRITES and re.search(path, a.path)]
