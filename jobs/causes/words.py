@@ -16,6 +16,7 @@ from tuning.lastwords import LIMIT_BYTES, LastWords
 
 _LARGEST = 2**53
 """Above it, JSON readers differ on what an integer is."""
+_KNOWN = frozenset(LastWords.model_fields)
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 # One scalar member of an object whose end was cut off; every repetition is possessive.
 _MEMBER = re.compile(r'"([a-z_]{1,32})"\s*+:\s*+("(?:[^"\\]|\\.)*+"|-?[0-9.eE+-]++)(?=\s*+[,}])')
@@ -27,7 +28,7 @@ def words(message: str) -> LastWords | None:
     if not message.startswith("{"):
         return None
     said = _object(message[:LIMIT_BYTES])
-    return _validated({k: v for k, v in said.items() if k in LastWords.model_fields and _sane(v)})
+    return _validated({k: v for k, v in said.items() if k in _KNOWN and _sane(v)})
 
 
 def _object(message: str) -> dict[str, Any]:
