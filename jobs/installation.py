@@ -30,6 +30,14 @@ class Installation:
     weights_registry: str = ""
     """Prefix of images that hold presets' weights; "" downloads from the hub."""
     insecure_registries: tuple[str, ...] = ()
+    vllm_image: str = "docker.io/vllm/vllm-openai:v0.32.0"
+    """Serves with vLLM; name it by digest."""
+    serving_image: str = ""
+    """Prepares serving pods and serves with transformers; "" is the tuner image."""
+    image_volumes: Literal["auto", "always", "never"] = "auto"
+    """Whether adapters are mounted as image volumes; auto: where every node can."""
+    serving_memory_gib: int = 0
+    """Of the serving pod instead of the estimate; 0 estimates."""
     backoff_limit: int = 3
     """Attempts after the first for failures that a retry can cure."""
     cpu_limit: str = ""

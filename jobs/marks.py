@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from jobs.slim import HASH, REVISION, RUN, WORKSPACE, WORKSPACE_NAMESPACE
+from jobs.slim import HASH, REVISION, RUN, SHARE_WITH, WORKSPACE, WORKSPACE_NAMESPACE
 
-__all__ = ["HASH", "REVISION", "RUN", "WORKSPACE", "WORKSPACE_NAMESPACE"]
+__all__ = ["HASH", "REVISION", "RUN", "SHARE_WITH", "WORKSPACE", "WORKSPACE_NAMESPACE"]
 
 API_VERSION = "kaito.sh/v1beta1"
 REVISION_OWNER = "workspace.kaito.io/name"
@@ -20,8 +20,6 @@ TOGETHER = "tunery.sh/together"
 """Annotation of an inference Workspace: all its adapters are also served as one of this name."""
 FOLLOW = "tunery.sh/follow"
 """Annotation of an inference Workspace: "true" serves what its tuning Workspaces make anew."""
-SHARE_WITH = "tunery.sh/share-with"
-"""Annotation of a tuning Workspace: namespaces (or *) whose Workspaces may serve its adapter."""
 METRICS_PORT = 5000
 RUN_KEY = "run.json"
 

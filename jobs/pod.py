@@ -12,42 +12,19 @@ from typing import Any
 from jobs import marks, volumes
 from jobs.installation import Installation
 from jobs.needs import Needs
+from jobs.placing import GPU, affinity, container_security, pod_security, tolerations
 from jobs.volumes import Mount
 from jobs.workspace import Workspace
 from tuning.run import Run
 
-GPU = "nvidia.com/gpu"
-UID = 10001
 PREPARE = "prepare"
 
 Object = dict[str, Any]
 
-# sku=gpu: KAITO's own provisioners. `gpu` and nvidia.com/gpu: what clouds and people put on GPU
-# nodes, with any value. Spot: Azure's taint. Without an effect they hold for each.
-_TOLERATIONS: Sequence[Object] = (
-    {"key": "sku", "operator": "Equal", "value": "gpu"},
-    {"key": "gpu", "operator": "Exists"},
-    {"key": GPU, "operator": "Exists"},
-    {"key": "kubernetes.azure.com/scalesetpriority", "operator": "Equal", "value": "spot"},
-)
 # A node is not to be emptied for its price while a run is on it (Karpenter, cluster autoscaler).
 _STAY = {
     "karpenter.sh/do-not-disrupt": "true",
     "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
-}
-_POD_SECURITY = {
-    "runAsNonRoot": True,
-    "runAsUser": UID,
-    "runAsGroup": UID,
-    # Claims made for this pod, and Secrets, are readable by its group.
-    "fsGroup": UID,
-    "fsGroupChangePolicy": "OnRootMismatch",
-    "seccompProfile": {"type": "RuntimeDefault"},
-}
-_CONTAINER_SECURITY = {
-    "allowPrivilegeEscalation": False,
-    "readOnlyRootFilesystem": True,
-    "capabilities": {"drop": ["ALL"]},
 }
 
 
@@ -68,9 +45,9 @@ def template(
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": needs.grace_s,
-        "securityContext": dict(_POD_SECURITY),
-        "tolerations": [dict(toleration) for toleration in _TOLERATIONS],
-        **_affinity(node_labels),
+        "securityContext": pod_security(),
+        "tolerations": tolerations(),
+        **affinity(node_labels),
         **_pull_secrets(workspace, installation),
         "volumes": [mount.volume() for mount in mounts],
         "initContainers": [_prepare(workspace, run, mounts, needs, installation)],
@@ -129,7 +106,7 @@ def _container(
         "args": [word, f"{volumes.RUN}/{marks.RUN_KEY}", *options],
         "env": _environment(installation, offline=offline),
         "resources": _resources(needs, installation),
-        "securityContext": dict(_CONTAINER_SECURITY),
+        "securityContext": container_security(),
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
 
@@ -168,17 +145,6 @@ def _resources(needs: Needs, installation: Installation) -> Object:
     if installation.memory_gib:
         limits["memory"] = f"{memory_gib}Gi"
     return {"requests": requests, **({"limits": limits} if limits else {})}
-
-
-def _affinity(node_labels: Mapping[str, str]) -> Object:
-    wanted = [
-        {"key": key, "operator": "In", "values": [value]}
-        for key, value in sorted(node_labels.items())
-    ]
-    if not wanted:
-        return {}
-    terms = {"nodeSelectorTerms": [{"matchExpressions": wanted}]}
-    return {"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}}
 
 
 def _pull_secrets(workspace: Workspace, installation: Installation) -> Object:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +98,10 @@ class Node:
     memory_bytes: int = 0
     """allocatable."""
     unschedulable: bool = False
+    kubelet: str = ""
+    """Its version, v1.36.3."""
+    runtime: str = ""
+    """The container runtime and its version, containerd://2.4.2."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +147,26 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class Tuned:
+    """Another Workspace, as one that serves its adapter sees it."""
+
+    tunes: bool
+    outcome: str = ""
+    """Of its run: Succeeded, Failed, or "" while there is none."""
+    image: str = ""
+    """Where its adapter was pushed to."""
+    digest: str = ""
+    base_model: str = ""
+    base_revision: str = ""
+    push_secret: str = ""
+    """Registry Secret of its namespace; who may push there may pull."""
+    volume: Mapping[str, Any] | None = None
+    """core/v1 VolumeSource that its adapter was written to."""
+    shared_with: tuple[str, ...] = ()
+    """Other namespaces that may serve it; "*" is any."""
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
     """Everything about one Workspace at one moment."""
 
@@ -155,4 +179,6 @@ class Seen:
     config_maps: Mapping[tuple[str, str], Mapping[str, str]] | None = None
     """Those that hold a training or inference configuration: (namespace, name) → data."""
     notes: tuple[Note, ...] = ()
+    tuned: Mapping[tuple[str, str], Tuned] | None = None
+    """Workspaces whose adapters this one serves: (namespace, name); one that is gone is absent."""
     progress: Progress | None = None

@@ -21,7 +21,7 @@ def of_pod(
 ) -> Site:
     """The site of one run's pod."""
     on_cpu = card is not None and card.architecture == "cpu"
-    local = volumes.weights_image(tuning, preset, installation) is not None
+    local = volumes.weights_image(tuning.preset, preset, installation) is not None
     has_volume = tuning.input is not None and tuning.input.volume is not None
     return Site(
         places=_places(tuning, run_hash, installation),

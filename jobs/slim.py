@@ -19,6 +19,8 @@ WORKSPACE_NAMESPACE = "kaito.sh/workspacenamespace"
 RUN = "tunery.sh/run"
 HASH = "workspace.kaito.io/hash"
 REVISION = "workspace.kaito.io/revision"
+SHARE_WITH = "tunery.sh/share-with"
+"""Annotation of a tuning Workspace: namespaces (or *) whose Workspaces may serve its adapter."""
 
 Body = Mapping[str, Any]
 
@@ -130,6 +132,26 @@ def node(body: Body) -> seen.Node:
         gpus=quantity(allocatable.get(_GPU)),
         memory_bytes=quantity(allocatable.get("memory")),
         unschedulable=spec.get("unschedulable") is True,
+        kubelet=_text(_map(status, "nodeInfo"), "kubeletVersion"),
+        runtime=_text(_map(status, "nodeInfo"), "containerRuntimeVersion"),
+    )
+
+
+def tuned(body: Body) -> seen.Tuned:
+    """A Workspace, by what it has made."""
+    status, tuning = _map(body, "status"), _map(body, "tuning")
+    output, destination = _map(status, "output"), _map(tuning, "output")
+    shared = _text(_map(_map(body, "metadata"), "annotations"), SHARE_WITH)
+    return seen.Tuned(
+        tunes="tuning" in body,
+        outcome=_text(_map(status, "run"), "outcome"),
+        image=_text(output, "image"),
+        digest=_text(output, "digest"),
+        base_model=_text(output, "baseModel"),
+        base_revision=_text(output, "baseRevision"),
+        push_secret=_text(destination, "imagePushSecret"),
+        volume=dict(_map(destination, "volumeSource")) or None,
+        shared_with=tuple(part.strip() for part in shared.split(",") if part.strip()),
     )
 
 

@@ -7,12 +7,13 @@ site.py and this file are the two sides of one agreement.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from jobs.installation import Installation
-from jobs.workspace import Tuning
+from jobs.workspace import PresetRef, Tuning
 from presets import Preset
 
 WORK = "/work"
@@ -43,7 +44,7 @@ class Mount:
     main: bool = True
 
     def volume(self) -> Object:
-        return {"name": self.name, **self.source}
+        return {"name": self.name, **copy.deepcopy(dict(self.source))}
 
     def mount(self) -> Object:
         shown: Object = {"name": self.name, "mountPath": self.path}
@@ -63,9 +64,9 @@ def mounts(
     )
 
 
-def weights_image(tuning: Tuning, preset: Preset, installation: Installation) -> str | None:
+def weights_image(ref: PresetRef | None, preset: Preset, installation: Installation) -> str | None:
     """The image whose files are the base model; None where it is downloaded."""
-    named = tuning.preset.options.image if tuning.preset else None
+    named = ref.options.image if ref else None
     if named:
         return named
     if installation.weights_registry and preset.weights_image:
@@ -91,7 +92,7 @@ def _input(tuning: Tuning) -> Iterator[Mount]:
     if source.image is not None:
         for number, secret in enumerate(source.image_pull_secrets):
             name = f"pull-{number}"
-            yield Mount(name, _secret(secret), f"{PULL}-{number}", main=False)
+            yield Mount(name, secret_volume(secret), f"{PULL}-{number}", main=False)
 
 
 def _output(tuning: Tuning) -> Iterator[Mount]:
@@ -101,16 +102,16 @@ def _output(tuning: Tuning) -> Iterator[Mount]:
     if destination.volume is not None:
         yield Mount("output", destination.volume, OUTPUT, read_only=False)
     elif destination.image_push_secret is not None:
-        yield Mount("push", _secret(destination.image_push_secret), PUSH)
+        yield Mount("push", secret_volume(destination.image_push_secret), PUSH)
 
 
 def _model(tuning: Tuning, preset: Preset, installation: Installation) -> Iterator[Mount]:
-    image = weights_image(tuning, preset, installation)
+    image = weights_image(tuning.preset, preset, installation)
     if image is not None:
         yield Mount("weights", {"image": {"reference": image}}, WEIGHTS)
     secret = tuning.preset.options.model_access_secret if tuning.preset else None
     if secret is not None:
-        yield Mount("hub", _secret(secret, TOKEN_KEY), HUB, main=False)
+        yield Mount("hub", secret_volume(secret, TOKEN_KEY), HUB, main=False)
 
 
 def _authority(installation: Installation) -> Iterator[Mount]:
@@ -120,6 +121,7 @@ def _authority(installation: Installation) -> Iterator[Mount]:
         yield Mount("ca", {"configMap": source}, CA)
 
 
-def _secret(name: str, *keys: str) -> Object:
+def secret_volume(name: str, *keys: str) -> Object:
+    """A Secret as a volume; with `keys`, only those."""
     items = [{"key": key, "path": key} for key in keys]
     return {"secret": {"secretName": name, **({"items": items} if items else {})}}

@@ -7,18 +7,21 @@ credentials are named by the path where they are mounted. Imports neither torch 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from tuning.failure import Failure, Kind
 from tuning.run import canonical
 
 Runtime = Literal["vllm", "transformers"]
 
+MODEL_LINK = "model"
+"""A link to the folder of the base model, wherever it was found: `vllm serve <ready>/model`."""
 VLLM_CONFIG = "vllm.yaml"
-"""What prepare adds to the command line of vLLM: `vllm serve MODEL --config <places.ready>/…`."""
+"""All other flags, for `vllm serve … --config <ready>/vllm.yaml`."""
 CHAT_SETTINGS = "chat.json"
 """What serving/chat reads, named to it by the variable TUNERY_CHAT."""
 CHAT_MODULE = "tunery_chat"
@@ -92,6 +95,10 @@ class ServePlan(Part):
     transformers runtime serves one model, so there they are always together."""
     max_tokens: int | None = None
     """No answer is longer; None leaves it to the server (vLLM stops at the model's length)."""
+    flags: Mapping[str, JsonValue] = {}
+    """vLLM's, as the model and the cards ask for them."""
+    user_flags: Mapping[str, JsonValue] = {}
+    """vLLM's, as the user wrote them in inference_config.yaml: these win."""
     places: ServePlaces = ServePlaces()
 
 

@@ -60,7 +60,7 @@ def prepare(plan: ServePlan, note: Note) -> ServeWords:
     token = plan.places.hub_token
     found = weights.fetch(source, Path(plan.places.model), token, note, field="inference")
     base = bases.read(model, found.folder, found.revision)
-    limits = VLLM if plan.runtime == "vllm" else TRANSFORMERS
+    limits = _limits(plan)
     good, bad = _examined(plan, base, limits, note)
     _again_if_unavailable(plan, bad)
     served, unfit = _served(plan, good, base, limits)
@@ -75,6 +75,14 @@ def prepare(plan: ServePlan, note: Note) -> ServeWords:
         models=tuple(dict.fromkeys(names)),
         adapters=tuple(told.values()),
     )
+
+
+def _limits(plan: ServePlan) -> Limits:
+    """The runtime's, or lower ones of the user's."""
+    if plan.runtime == "transformers":
+        return TRANSFORMERS
+    chosen = plan.user_flags.get("max-lora-rank")
+    return Limits("vLLM", chosen) if isinstance(chosen, int) else VLLM
 
 
 def _examined(

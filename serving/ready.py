@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from serving.plan import CHAT_MODULE, CHAT_SETTINGS, VLLM_CONFIG, ServePlan
+from serving.plan import CHAT_MODULE, CHAT_SETTINGS, MODEL_LINK, VLLM_CONFIG, ServePlan
 from tuning.failure import Failure, Kind
 from tuning.images.oci import CONFIG_FILE, WEIGHTS_FILE
 
@@ -46,6 +46,7 @@ def write(plan: ServePlan, base: Path, served: Sequence[Served]) -> None:
     ready = Path(plan.places.ready)
     ready.mkdir(parents=True, exist_ok=True)
     if plan.runtime == "vllm":
+        _link(ready / MODEL_LINK, base)
         text = yaml.safe_dump(vllm_flags(plan, served), sort_keys=True)
         (ready / VLLM_CONFIG).write_text(text, encoding="utf-8")
     else:
@@ -55,6 +56,11 @@ def write(plan: ServePlan, base: Path, served: Sequence[Served]) -> None:
     (ready / CHAT_SETTINGS).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
 
+def _link(link: Path, folder: Path) -> None:
+    link.unlink(missing_ok=True)
+    link.symlink_to(folder.resolve())
+
+
 def _copy_chat(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     source = Path(__file__).with_name("chat")
@@ -62,7 +68,16 @@ def _copy_chat(folder: Path) -> None:
 
 
 def vllm_flags(plan: ServePlan, served: Sequence[Served]) -> dict[str, Any]:
-    """What the adapters decide of vLLM's command line; empty without adapters."""
+    """vLLM's command line: for model and cards, for the adapters, and as the user wants it."""
+    flags = {**plan.flags, **_lora_flags(plan, served), **plan.user_flags}
+    # More at once than are held would end the server.
+    at_once, held = flags.get("max-loras"), flags.get("max-cpu-loras")
+    if isinstance(at_once, int) and isinstance(held, int):
+        flags["max-cpu-loras"] = max(at_once, held)
+    return flags
+
+
+def _lora_flags(plan: ServePlan, served: Sequence[Served]) -> dict[str, Any]:
     if not served:
         return {}
     modules = [

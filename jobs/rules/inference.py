@@ -77,14 +77,15 @@ def _config_problems(workspace: Workspace, name: str, context: Context) -> Itera
     if text is None:
         return
     where = f"inference.config (ConfigMap {name}).{CONFIG_KEY}"
-    options, problem = _vllm_options(text, where)
+    options, problem = vllm_options(text, where)
     if problem is not None:
         yield problem
     else:
         yield from _length_problems(workspace, options.get("max-model-len"), where, context)
 
 
-def _vllm_options(text: str, where: str) -> tuple[Mapping[str, Any], Problem | None]:
+def vllm_options(text: str, where: str) -> tuple[Mapping[str, Any], Problem | None]:
+    """The `vllm:` map of an inference_config.yaml, or why there is none."""
     documents, problem = read_documents(text)
     if problem is not None:
         what = f"Failed to parse {CONFIG_KEY}: {problem.what}"

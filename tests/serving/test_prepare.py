@@ -131,6 +131,31 @@ def test_without_adapters_the_base_alone_is_served(plan: Plan) -> None:
     assert ready(wanted, "vllm.yaml") == {}
 
 
+def test_what_the_user_wants_of_vllm_goes_first(plan: Plan, tiny: Path, made: Path) -> None:
+    adapters = [AdapterPlan(name=name, path=str(made / name)) for name in ("facts", "style")]
+    given = {"max-model-len": "auto", "dtype": "half", "tensor-parallel-size": 2}
+    wanted = plan(
+        *adapters,
+        flags=given,
+        user_flags={"max-model-len": 512, "max-loras": 3, "max-lora-rank": 8},
+    )
+    said = run(wanted)
+    assert said.models == ("tiny", "facts")
+    assert "vLLM takes at most 8" in (said.adapters[1].sentence or "")
+    flags = ready(wanted, "vllm.yaml")
+    flags.pop("lora-modules")
+    assert flags == {
+        "dtype": "half",
+        "enable-lora": True,
+        "max-cpu-loras": 3,
+        "max-lora-rank": 8,
+        "max-loras": 3,
+        "max-model-len": 512,
+        "tensor-parallel-size": 2,
+    }
+    assert (Path(wanted.places.ready) / "model").resolve() == tiny.resolve()
+
+
 def test_one_adapter_is_asked_by_chat(plan: Plan, made: Path) -> None:
     wanted = plan(AdapterPlan(name="facts", path=str(made / "facts")))
     run(wanted)
