@@ -32,8 +32,9 @@ class Installation:
     insecure_registries: tuple[str, ...] = ()
     vllm_image: str = "docker.io/vllm/vllm-openai:v0.32.0"
     """Serves with vLLM; name it by digest."""
-    serving_image: str = ""
-    """Prepares serving pods and serves with transformers; "" is the tuner image."""
+    prepare_image: str = ""
+    """Prepares serving pods: a small one with the extra `serving`; "" is the tuner image, which
+    serves with transformers in any case."""
     image_volumes: Literal["auto", "always", "never"] = "auto"
     """Whether adapters are mounted as image volumes; auto: where every node can."""
     serving_memory_gib: int = 0

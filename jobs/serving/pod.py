@@ -76,7 +76,7 @@ def _prepare(order: ServeOrder, all_mounts: Sequence[Mount], installation: Insta
     endpoint = installation.hub_endpoint
     return {
         "name": name,
-        **_image(installation.serving_image or installation.tuner_image, installation),
+        **_image(installation.prepare_image or installation.tuner_image, installation),
         "command": ["python", "-m", "serving"],
         "args": ["prepare", f"{mounts.PLAN}/{PLAN_KEY}"],
         "env": _environment({"HF_ENDPOINT": endpoint} if endpoint else {}),
@@ -147,7 +147,7 @@ def _transformers(order: ServeOrder, plan: ServePlan, installation: Installation
     device = "cpu" if order.on_cpu else "auto"
     half = order.card is not None and not order.card.bf16 and not order.on_cpu
     return {
-        **_image(installation.serving_image or installation.tuner_image, installation),
+        **_image(installation.tuner_image, installation),
         "command": ["python", "-m", "serving"],
         "args": [
             *("transformers", plan.model.name),

@@ -197,6 +197,10 @@ def test_transformers_is_started_in_the_folder_of_its_model(ordered: Ordered) ->
     assert main["args"][:2] == ["transformers", "org/name"]
     assert made.plan.runtime == "transformers"
     assert "PYTHONPATH" not in env(main)
+    small = replace(INSTALLATION, prepare_image="registry.invalid/prepare:1")
+    other = Made(ordered(TRANSFORMERS), small)
+    assert other.prepare["image"] == "registry.invalid/prepare:1"
+    assert other.main["image"] == INSTALLATION.tuner_image
 
 
 def test_the_server_may_take_minutes_to_start_and_has_seconds_to_end(ordered: Ordered) -> None:
