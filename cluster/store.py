@@ -25,6 +25,7 @@ from cluster.machine import inside
 
 ROOT = Path("/var/lib/containerd")
 _BLOBS = Path("io.containerd.content.v1.content/blobs/sha256")
+_OURS = "localhost/"
 _LAYOUT = json.dumps({"imageLayoutVersion": "1.0.0"}).encode()
 
 
@@ -62,8 +63,13 @@ def forget_others(layout: Layout, machine: int) -> None:
     """Drop what other clusters left in the kept store, but for images built here: a tag of the
     registry beside the cluster would otherwise be found with the contents of another day."""
     rows = [row.split() for row in run(ctr(layout, machine, "images", "ls")).splitlines()[1:]]
-    kept = {digest for name, _, digest, *_ in rows if name.startswith("localhost/")}
-    others = [name for name, _, digest, *_ in rows if digest not in kept]
+    kept = {digest for name, _, digest, *_ in rows if name.startswith(_OURS)}
+    others = [
+        name
+        for name, _, digest, *_ in rows
+        # containerd names each image by its digest, too.
+        if not name.startswith(_OURS) and not (name.startswith("sha256:") and digest in kept)
+    ]
     if others:
         run(ctr(layout, machine, "images", "rm", *others))
 

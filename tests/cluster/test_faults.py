@@ -7,9 +7,10 @@ from pathlib import Path
 
 from rig.kube import Kube, Machine, Object, pod
 
-from cluster import faults
+from cluster import control, faults, gpus
 from cluster.addresses import NODE
 
+GPU = {"resources": {"limits": {"nvidia.com/gpu": "1", "memory": "64Mi", "cpu": "100m"}}}
 STUBBORN = "trap 'exit 75' TERM; while true; do sleep 0.1; done"
 
 
@@ -96,14 +97,31 @@ def test_a_full_disk_is_felt_by_the_pod_alone(namespace: Kube, machine: Machine)
 
 
 def test_a_gpu_that_is_gone_is_waited_for(namespace: Kube, machine: Machine) -> None:
-    limits = {"resources": {"limits": {"nvidia.com/gpu": "1", "memory": "64Mi", "cpu": "100m"}}}
     with faults.without_gpus(machine.layout, machine.pid, 1):
-        namespace.apply(pod("gpu", "true", container=limits))
-        namespace.wait("pod/gpu", "condition=PodScheduled=False")
-        conditions = namespace.get("pod", "gpu")["status"]["conditions"]
-        told = next(c["message"] for c in conditions if c["type"] == "PodScheduled")
-        assert "Insufficient nvidia.com/gpu" in told
+        namespace.apply(pod("gpu", "true", container=GPU))
+        assert "Insufficient nvidia.com/gpu" in why_pending(namespace, "gpu")
     namespace.wait("pod/gpu", "jsonpath={.status.phase}=Succeeded")
+
+
+def test_a_restarted_kubelet_has_its_gpus_again_and_their_pods_run_on(
+    namespace: Kube, machine: Machine
+) -> None:
+    namespace.apply(pod("first", container=GPU))
+    namespace.wait("pod/first", "condition=Ready")
+    control.restart(machine.layout, machine.pid, "kubelet")
+    gpus.wait_until_offered(machine.layout, machine.pid, 1)
+    namespace.apply(pod("next", "true", container=GPU))
+    assert "Insufficient nvidia.com/gpu" in why_pending(namespace, "next")
+    assert namespace.get("pod", "first")["status"]["phase"] == "Running"
+    namespace("delete", "pod", "first", "--now")
+    namespace.wait("pod/next", "jsonpath={.status.phase}=Succeeded")
+
+
+def why_pending(namespace: Kube, name: str) -> str:
+    """What the scheduler says of a pod that it cannot place."""
+    namespace.wait(f"pod/{name}", "condition=PodScheduled=False")
+    conditions = namespace.get("pod", name)["status"]["conditions"]
+    return str(next(c["message"] for c in conditions if c["type"] == "PodScheduled"))
 
 
 def claim(namespace: str, path: Path) -> list[Object]:

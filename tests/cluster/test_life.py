@@ -13,24 +13,30 @@ from pathlib import Path
 import pytest
 from rig.kube import Machine
 
+from cluster import store
 from cluster.layout import Layout, default
 from cluster.preflight import look, problems
 from cluster.recipes import ROOT
 
-pytestmark = pytest.mark.usefixtures("machine")  # everything is built, and a first cluster runs
+pytestmark = pytest.mark.usefixtures("machine")  # all is built, and a first cluster runs
 
 
 @pytest.fixture
 def second(tmp_path: Path) -> Iterator[Layout]:
-    """A second cluster's layout: the same cache, another state folder. Stopped at the end."""
-    layout = Layout(default().cache, tmp_path / "tunery" / "cluster")
+    """A second cluster's layout: other folders, but the binaries and images that are built.
+    Stopped at the end."""
+    built, layout = default(), Layout(*(tmp_path / x / "tunery" / "cluster" for x in "cs"))
+    layout.cache.mkdir(parents=True)
+    for folder in (built.binaries, built.images):
+        (layout.cache / folder.name).symlink_to(folder)
     yield layout
     assert say(layout, "down").returncode == 0
 
 
 def command(layout: Layout, *words: str) -> list[str]:
-    home = f"XDG_STATE_HOME={layout.state.parent.parent}"
-    return ["env", home, sys.executable, "-m", "cluster", *words]
+    folders = {"STATE": layout.state, "CACHE": layout.cache}
+    homes = [f"XDG_{name}_HOME={path.parent.parent}" for name, path in folders.items()]
+    return ["env", *homes, sys.executable, "-m", "cluster", *words]
 
 
 def say(layout: Layout, *words: str) -> subprocess.CompletedProcess[str]:
@@ -53,7 +59,7 @@ def traces(layout: Layout) -> list[str]:
     return found + ([state] if layout.state.exists() else [])
 
 
-@pytest.mark.parametrize("after_s", [0.4, 1.5, 4.0])
+@pytest.mark.parametrize("after_s", [0.4, 3.0])
 def test_nothing_is_left_after_up_was_killed(second: Layout, after_s: float) -> None:
     with subprocess.Popen(
         command(second, "up"), cwd=ROOT, stderr=subprocess.DEVNULL, process_group=0
@@ -78,10 +84,25 @@ def test_a_second_cluster_lives_beside_the_first_and_goes_alone(
     nodes = say(second, "exec", "kubectl", "get", "nodes", "-o", "name")
     assert nodes.stdout == "node/node1\n"
     assert traces(second) != []
+    with store.claimed(second) as kept:
+        assert kept is None  # the images are this machine's alone
     assert say(second, "down").returncode == 0
     assert traces(second) == []
+    with store.claimed(second) as kept:
+        assert kept is not None
+    assert any(second.store.glob("*/blobs/sha256/*"))
     assert say(second, "status").returncode == 1
     assert machine.run("true").returncode == 0
+
+
+def test_the_last_borrower_stops_it_also_when_told_to_end(second: Layout) -> None:
+    again, running = (
+        " ".join(command(second, *words)) for words in (("with", "true"), ("status",))
+    )
+    script = f"{again} && {running} && kill -TERM $PPID; exec sleep 60"
+    done = say(second, "with", "--", "sh", "-c", script)
+    assert done.returncode == 128 + signal.SIGTERM, done.stderr
+    assert traces(second) == []
 
 
 def test_words_without_a_cluster_say_how_to_start_one(second: Layout) -> None:

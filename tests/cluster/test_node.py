@@ -93,12 +93,6 @@ def test_a_pod_with_a_token_reaches_the_api_as_its_account(namespace: Kube) -> N
     assert answer["status"]["user"]["username"].endswith(f"{namespace.namespace}:default")
 
 
-def test_a_pod_that_wants_a_gpu_gets_the_fake_one(namespace: Kube, machine: Machine) -> None:
-    limits = {"resources": {"limits": {"nvidia.com/gpu": "1", "memory": "64Mi", "cpu": "100m"}}}
-    namespace.apply(pod("gpu", "true", container=limits))
-    namespace.wait("pod/gpu", "jsonpath={.status.phase}=Succeeded")
-
-
 @pytest.mark.parametrize(("verb", "part"), [("get", "log"), ("create", "exec"), ("get", "proxy")])
 def test_rights_on_pods_do_not_include(namespace: Kube, verb: str, part: str) -> None:
     account = f"{namespace.namespace}:default"
