@@ -23,7 +23,8 @@ ROOT = Path(__file__).parent.parent
 TUNER = "localhost/tunery/tuner:dev"
 TUNER_WHOLE = "localhost/tunery/tuner:whole"
 OPERATOR = "localhost/tunery/operator:dev"
-LOADED = ("torch", "transformers", "peft", "trl", "bitsandbytes", "datasets", "tuning.train")
+TUNER_LOADS = ("torch", "transformers", "peft", "trl", "bitsandbytes", "datasets", "tuning.train")
+OPERATOR_LOADS = ("kopf", "aiohttp", "cryptography", "prometheus_client", "jobs.decide")
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 # Without the CUDA runtime torch would not tell cleanly that there is no GPU.
 _KEPT = {"nvidia-cuda-runtime", "nvidia-cuda-cupti"}
@@ -100,12 +101,12 @@ def tuner_whole(layout: Layout) -> str:
 
 
 def contents(layout: Layout, name: str) -> str:
-    """Check a tuner image from inside; a table of what it holds, with versions and licences.
+    """Check an image from inside; a table of what it holds, with versions and licences.
 
     Raises:
         CommandFailed: something does not load, or is not at its pinned version.
     """
-    argv = ["python", "/script", *LOADED]
+    argv = ["python", "/script", *(OPERATOR_LOADS if name == OPERATOR else TUNER_LOADS)]
     constraints = (ROOT / "constraints.txt").read_text()
     return images.run_in(layout, name, argv, FOLDER / "contents.py", constraints)
 
