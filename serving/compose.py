@@ -73,7 +73,7 @@ def write(parts: Sequence[Weighted], base_id: str, folder: Path) -> None:
         shutil.copyfile(parts[0].adapter.folder / WEIGHTS_FILE, folder / WEIGHTS_FILE)
     else:
         config = _joint(parts)
-        tensors.write(folder / WEIGHTS_FILE, dict(_concatenated(parts)))
+        _write_joint(parts, folder / WEIGHTS_FILE)
     config = {**config, "base_model_name_or_path": base_id, "inference_mode": True}
     text = json.dumps(config, indent=2, sort_keys=True) + "\n"
     (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
@@ -132,17 +132,29 @@ def _ranks(parts: Sequence[Weighted]) -> Mapping[str, int]:
     return found
 
 
-def _concatenated(parts: Sequence[Weighted]) -> Iterator[tuple[str, Floats]]:
+def _write_joint(parts: Sequence[Weighted], path: Path) -> None:
     ranks = _ranks(parts)
     widest = max(ranks.values())
-    for module, own in ranks.items():
-        present = [part for part in parts if module in part.adapter.layers]
-        a = [_scale(p, module) * p.adapter.layers[module].a.floats() for p in present]
-        b = [p.adapter.layers[module].b.floats() for p in present]
-        padding = widest - own
+    shapes: dict[str, tensors.Shape] = {}
+    halves: dict[str, tuple[str, bool]] = {}
+    for module in ranks:
+        layer = next(p.adapter.layers[module] for p in parts if module in p.adapter.layers)
         key = f"base_model.model.{module}"
-        yield f"{key}.lora_A.weight", np.pad(np.concatenate(a, 0), ((0, padding), (0, 0)))
-        yield f"{key}.lora_B.weight", np.pad(np.concatenate(b, 1), ((0, 0), (0, padding)))
+        halves |= {f"{key}.lora_A.weight": (module, True), f"{key}.lora_B.weight": (module, False)}
+        shapes[f"{key}.lora_A.weight"] = (widest, layer.a.shape[1])
+        shapes[f"{key}.lora_B.weight"] = (layer.b.shape[0], widest)
+    tensors.write(path, shapes, lambda name: _half(parts, *halves[name], widest))
+
+
+def _half(parts: Sequence[Weighted], module: str, is_a: bool, widest: int) -> Floats:
+    """A stacked or B side by side, zeros up to the widest rank. The scale is all in A."""
+    present = [part for part in parts if module in part.adapter.layers]
+    layers = [part.adapter.layers[module] for part in present]
+    missing = widest - sum(layer.a.shape[0] for layer in layers)
+    if is_a:
+        scaled = [_scale(p, module) * x.a.floats() for p, x in zip(present, layers, strict=True)]
+        return np.pad(np.concatenate(scaled, 0), ((0, missing), (0, 0)))
+    return np.pad(np.concatenate([x.b.floats() for x in layers], 1), ((0, 0), (0, missing)))
 
 
 def _scale(part: Weighted, module: str) -> np.float32:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
+Shape = tuple[int, ...]
 
 # safetensors refuses longer headers itself (its MAX_HEADER_SIZE).
 _LONGEST_HEADER_BYTES = 100_000_000
@@ -40,7 +41,7 @@ class Entry:
 
     name: str
     dtype: str
-    shape: tuple[int, ...]
+    shape: Shape
     begin: int
     end: int
 
@@ -50,7 +51,7 @@ class Tensor:
     """One tensor of a file that stays on disk until it is used."""
 
     dtype: str
-    shape: tuple[int, ...]
+    shape: Shape
     raw: NDArray[np.uint8]
 
     @property
@@ -105,22 +106,25 @@ def header(path: Path) -> list[Entry]:
     return entries
 
 
-def write(path: Path, tensors: Mapping[str, Floats]) -> None:
-    """The tensors in 32 bits, sorted by name: equal tensors make equal files."""
+def write(path: Path, shapes: Mapping[str, Shape], floats: Callable[[str], Floats]) -> None:
+    """Tensors in 32 bits, sorted by name, so that equal ones make equal files.
+
+    `floats` gives each in its turn: no more than one is held in memory.
+    """
     described: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     position = 0
-    for name in sorted(tensors):
-        end = position + tensors[name].size * 4
-        shape = list(tensors[name].shape)
-        described[name] = {"dtype": "F32", "shape": shape, "data_offsets": [position, end]}
+    for name in sorted(shapes):
+        end = position + math.prod(shapes[name]) * 4
+        place = [position, end]
+        described[name] = {"dtype": "F32", "shape": list(shapes[name]), "data_offsets": place}
         position = end
     text = json.dumps(described, separators=(",", ":")).encode()
     # The data begins at a multiple of eight bytes, as safetensors itself writes it.
     text += b" " * (-len(text) % 8)
     with path.open("wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
-        for name in sorted(tensors):
-            file.write(np.ascontiguousarray(tensors[name], "<f4").data)
+        for name in sorted(shapes):
+            file.write(np.ascontiguousarray(floats(name), "<f4").data)
 
 
 def _entry(name: str, value: Any) -> Entry:
