@@ -55,7 +55,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _configure_logging() -> None:
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
+    # Of several processes that train together (tuning/together.py) one tells how it goes.
+    level = logging.INFO if os.environ.get("RANK", "0") == "0" else logging.WARNING
+    logging.basicConfig(stream=sys.stderr, level=level, format="%(message)s")
     quiet()
 
 

@@ -22,6 +22,7 @@ from tuning.push import Pushed, push
 from tuning.result import Result
 from tuning.run import Run
 from tuning.signals import Signals
+from tuning.together import together
 
 Phase = Literal["prepare", "train", "push"]
 
@@ -47,8 +48,9 @@ class Words:
             return ready
 
     def train(self) -> Result:
-        """Train, or go on with it."""
-        with self._phase("train"), self._signals.patient():
+        """Train, or go on with it, on every card of the run."""
+        cards = self.run.hardware.gpus
+        with self._phase("train"), self._signals.patient(), together(self.run, cards):
             # Only this word needs torch: the others must start in a second.
             from tuning.train import train
 
