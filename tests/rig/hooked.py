@@ -18,13 +18,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from rig.kube import Kube, Machine
+from rig.wired import wired
 
 import presets
 from admission import looking_up
 from jobs.context import Context
 from kube import Kube as Api
 from webhook import PATH, Options, Webhook
-from wire import connect
 
 KIND = "validatingwebhookconfiguration"
 
@@ -82,7 +82,8 @@ class Hooked:
     @asynccontextmanager
     async def serving(self, holder: str, **options: Any) -> AsyncIterator[Webhook]:
         """One replica."""
-        async with await self._wire() as api:
+        async with wired(self.machine) as wire:
+            api = Api(wire)
             of = looking_up(Context(presets.load()), dict, api.read)
             usual = {"port": self.port, "settle_s": 1.0}
             made = Options(("127.0.0.1",), holder, self.name, **{**usual, **options})
@@ -97,9 +98,6 @@ class Hooked:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
 
-    async def _wire(self) -> _Wired:
-        return _Wired(await connect({"KUBECONFIG": str(self.machine.layout.kubeconfig)}))
-
     async def serial(self) -> str:
         """The certificate that is served now."""
         bundle = await asyncio.to_thread(self.bundle)
@@ -110,19 +108,6 @@ class Hooked:
         writer.close()
         await writer.wait_closed()
         return str(shown["serialNumber"])
-
-
-class _Wired:
-    """kube.Kube on a connection that is closed at the end."""
-
-    def __init__(self, wire: Any) -> None:
-        self._wire = wire
-
-    async def __aenter__(self) -> Api:
-        return Api(self._wire)
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._wire.close()
 
 
 def seconds(number: float) -> datetime.timedelta:
