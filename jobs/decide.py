@@ -56,16 +56,16 @@ def decide(
     if (body.get("metadata") or {}).get("deletionTimestamp"):
         return Decision()
     case = read(body, seen, previous, installation, catalog)
-    if not isinstance(case, Case):
-        told = status(_unreadable(body, seen, case, error), previous, now)
-        return Decision(status=told, events=events(previous, told))
-    answer = _serve() if case.workspace.inference else _tune(case)
-    facts = _facts(case, answer, error)
+    if isinstance(case, Case):
+        answer = _serve() if case.workspace.inference else _tune(case)
+        facts = _facts(case, answer, error)
+    else:
+        answer, facts = _Answer(), _unreadable(body, seen, case, error)
     told = status(facts, previous, now)
     return Decision(
         actions=answer.actions,
         status=told,
-        events=events(previous, told),
+        events=() if told == previous else events(previous, told),
         watch_progress_of=_metrics_url(facts.pods),
     )
 

@@ -87,10 +87,12 @@ def choose(
 ) -> Nodes:
     """The nodes for a Workspace out of all nodes of the cluster."""
     wanted = labels_of(workspace, installation)
-    matching = tuple(sorted((n for n in seen if _has(n, wanted)), key=lambda node: node.name))
+    labels = wanted.items()  # compared at each wake-up with every node: as sets, in one step
+    matching = [node for node in seen if labels <= node.labels.items()]
+    matching.sort(key=lambda node: node.name)
     gpus = _gpus(workspace, matching, installation, catalog)
     ready = tuple(node for node in matching if not _lack(node, gpus))
-    return Nodes(wanted=wanted, matching=matching, usable=ready, gpus=gpus)
+    return Nodes(wanted=wanted, matching=tuple(matching), usable=ready, gpus=gpus)
 
 
 def card(
@@ -143,10 +145,6 @@ def cpu_card(nodes: Nodes, installation: Installation) -> Gpu:
         architecture="cpu",
         bf16=True,
     )
-
-
-def _has(node: Node, wanted: Mapping[str, str]) -> bool:
-    return wanted.items() <= node.labels.items()
 
 
 def _gpus(
