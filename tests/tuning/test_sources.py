@@ -52,6 +52,14 @@ def put(folder: Path, *names: str) -> None:
         (folder / name).write_bytes(ROW)
 
 
+def test_an_adapter_on_the_same_volume_is_no_data(tmp_path: Path) -> None:
+    put(tmp_path, "rows.jsonl", "training.json", "adapter_config.json", "tokenizer.json")
+    put(tmp_path, "other/training.json")
+    assert of_folder(tmp_path) == ["other/training.json", "rows.jsonl"]
+    (tmp_path / "adapter_config.json").rename(tmp_path / "adapter_model.safetensors")
+    assert of_folder(tmp_path) == ["other/training.json", "rows.jsonl"]
+
+
 def test_every_data_file_of_a_folder_is_taken_in_one_order(tmp_path: Path) -> None:
     put(tmp_path, "b.jsonl", "a/2.parquet", "a/10.csv", "z.json.gz", "c.arrow")
     put(

@@ -20,6 +20,7 @@ from tuning.dataset.hops import Guard
 from tuning.dataset.hub_data import download
 from tuning.dataset.notes import file_sha256
 from tuning.failure import Failure, Kind
+from tuning.images.oci import CONFIG_FILE, SMALL_FILES, WEIGHTS_FILE
 from tuning.run import DataSource
 
 PullImage = Callable[[str, Path], None]
@@ -58,8 +59,8 @@ def gather(
 def data_files(folder: Path, dataset: DatasetSection) -> list[Path]:
     """The data files under a folder, sorted by their relative path.
 
-    Hidden files are passed over, as is what has another suffix. Raises Failure (BAD_CONFIG) for
-    links that leave the folder, linked folders and what is no plain file: none is left out quietly.
+    Hidden files are passed over, as is what has another suffix, and the files of an adapter: one
+    volume may be input and output. Raises Failure (BAD_CONFIG) for links that leave the folder, linked folders and what is no plain file: none is left out quietly.
     """
     start = _start(folder, dataset.dataset_path)
     if start.is_file():
@@ -165,7 +166,14 @@ def _walk(start: Path) -> Iterator[Path]:
                 yield Path(place) / name
 
 
+def _of_adapter(path: Path) -> bool:
+    beside = (path.with_name(name) for name in (CONFIG_FILE, WEIGHTS_FILE))
+    return path.name in SMALL_FILES and any(file.is_file() for file in beside)
+
+
 def _is_data(path: Path, extension: str | None) -> bool:
+    if _of_adapter(path):
+        return False
     if formats.by_name(path.name) is None:
         return bool(extension) and path.suffix == ""
     if not path.is_file():
