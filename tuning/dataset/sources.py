@@ -60,7 +60,8 @@ def data_files(folder: Path, dataset: DatasetSection) -> list[Path]:
     """The data files under a folder, sorted by their relative path.
 
     Hidden files are passed over, as is what has another suffix, and the files of an adapter: one
-    volume may be input and output. Raises Failure (BAD_CONFIG) for links that leave the folder, linked folders and what is no plain file: none is left out quietly.
+    volume may be input and output. Raises Failure (BAD_CONFIG) for links that leave the folder,
+    linked folders and what is no plain file: none is left out quietly.
     """
     start = _start(folder, dataset.dataset_path)
     if start.is_file():
