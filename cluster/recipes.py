@@ -23,7 +23,12 @@ ROOT = Path(__file__).parent.parent
 TUNER = "localhost/tunery/tuner:dev"
 TUNER_WHOLE = "localhost/tunery/tuner:whole"
 OPERATOR = "localhost/tunery/operator:dev"
-TUNER_LOADS = ("torch", "transformers", "peft", "trl", "bitsandbytes", "datasets", "tuning.train")
+EXTRAS = ("tuner", "server")
+"""What the tuner's image holds: training, and serving with transformers."""
+TUNER_LOADS = (
+    *("torch", "transformers", "peft", "trl", "bitsandbytes", "datasets", "fastapi"),
+    *("tuning.train", "serving.prepare"),
+)
 OPERATOR_LOADS = ("kopf", "aiohttp", "cryptography", "prometheus_client", "jobs.decide")
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 # Without the CUDA runtime torch would not tell cleanly that there is no GPU.
@@ -58,7 +63,7 @@ def tuner(layout: Layout) -> str:
     runtime = tuner_runtime(layout)
     with step(f"{TUNER}: the code"):
         context = fresh(layout.images / "tuner-code.context")
-        for package in ("presets", "tuning"):
+        for package in ("presets", "tuning", "serving"):
             copy_code(ROOT / package, context / package)
         recipe = FOLDER / "tuner-code" / "Containerfile"
         images.build(layout, recipe, context, TUNER, ["--build-arg", f"RUNTIME={runtime}"])
@@ -70,7 +75,7 @@ def tuner_runtime(layout: Layout) -> str:
     below = base(layout)
     recipe = FOLDER / "tuner-cpu" / "Containerfile"
     repository = "localhost/tunery/tuner-cpu"
-    name = f"{repository}:{digest([Path(stubs.__file__), recipe], below + pins('tuner'))}"
+    name = f"{repository}:{digest([Path(stubs.__file__), recipe], below + pins(*EXTRAS))}"
     if not images.exists(layout, name):
         context = fresh(layout.images / "tuner-cpu.context")
         with step("the tuner's dependencies, without what only a GPU needs"):
@@ -84,10 +89,10 @@ def tuner_runtime(layout: Layout) -> str:
     return name
 
 
-def pins(extra: str) -> str:
-    """Every package of an extra at its version. Other lines of constraints.txt change no image."""
+def pins(*extras: str) -> str:
+    """Every package of extras at its version. Other lines of constraints.txt change no image."""
     argv = [_uv(), "pip", "compile", "--quiet", "--no-emit-index-url", "--no-header"]
-    argv += ["--no-annotate", "--extra", extra, "--constraint", str(ROOT / "constraints.txt")]
+    argv += ["--no-annotate", *_named(extras), "--constraint", str(ROOT / "constraints.txt")]
     argv += [str(ROOT / "pyproject.toml")]
     try:
         return run([*argv, "--offline"])  # what was installed here is known: no need to ask
@@ -117,7 +122,7 @@ def operator(layout: Layout) -> str:
 
 
 def install(venv: Path, scratch: Path) -> None:
-    """The `tuner` extra at the pinned versions, for the base image's Python, less GPU packages."""
+    """The tuner's extras at the pinned versions, for the base image's Python, less GPU packages."""
     overrides = scratch / "overrides.txt"
     overrides.write_text(without_gpu((ROOT / "constraints.txt").read_text()))
     uv, python = _uv(), str(venv / "bin" / "python")
@@ -135,14 +140,17 @@ def install(venv: Path, scratch: Path) -> None:
             str(ROOT / "constraints.txt"),
             "--override",
             str(overrides),
-            "--extra",
-            "tuner",
+            *_named(EXTRAS),
             "-r",
             str(ROOT / "pyproject.toml"),
         ],
         timeout_s=1200,
     )
     overrides.unlink()
+
+
+def _named(extras: Iterable[str]) -> list[str]:
+    return [part for extra in extras for part in ("--extra", extra)]
 
 
 def without_gpu(constraints: str) -> str:
