@@ -44,6 +44,7 @@ def start(layout: Layout, pid: int) -> None:
         "--manage-all-nodes=false",
         "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake",
         "--cidr=127.1.0.0/16",
+        "--node-lease-duration-seconds=12",
         *(f"--config={stage}" for stage in stages),
     ]
     processes.start(layout, pid, Daemon("kwok-bench", kwok))

@@ -8,7 +8,6 @@ but what the caches hold, so a crash between any two writes is one more reason t
 from __future__ import annotations
 
 import asyncio
-import datetime
 import logging
 import time
 from collections.abc import Callable
@@ -33,7 +32,7 @@ _PASSING = ("transient", "conflict", "throttled")
 
 def utc_now() -> str:
     """RFC 3339, whole seconds, as Kubernetes writes times."""
-    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 class Reconciler:

@@ -21,7 +21,7 @@ def test_no_key_is_lost_and_none_is_at_work_twice(steps: Sequence[tuple[str, str
 
 
 async def _replay(steps: Sequence[tuple[str, str]]) -> None:
-    queue: WorkQueue[str] = WorkQueue(lambda key: key in "ab")
+    queue: WorkQueue[str] = WorkQueue(lambda key: key in "ab", rest_s=0)
     busy: set[str] = set()
     owed: set[str] = set()
     """Added, and not begun since."""
@@ -37,13 +37,21 @@ async def _replay(steps: Sequence[tuple[str, str]]) -> None:
         elif what == "done" and key in busy:
             busy.discard(key)
             queue.done(key)
+            await _rested()
         elif what == "fail" and key in busy:
             queue.failed(key)
         assert len(queue) == len(owed - busy)
     for key in busy:
         queue.done(key)
+    await _rested()
     assert {await queue.get() for _ in range(len(queue))} == owed
     queue.stop()
+
+
+async def _rested() -> None:
+    """A rest of no length is over in the next turn of the loop."""
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
 
 
 async def _order(queue: WorkQueue[str], keys: Sequence[str]) -> str:
@@ -109,6 +117,28 @@ def test_only_the_last_clock_of_a_key_rings() -> None:
         return time.monotonic() - began
 
     assert asyncio.run(scenario()) >= 0.2
+
+
+def test_changes_within_a_moment_are_one_look() -> None:
+    async def scenario() -> float:
+        queue: WorkQueue[str] = WorkQueue(rest_s=0.2)
+        queue.add("a")
+        await queue.get()
+        began = time.monotonic()
+        queue.done("a")
+        for _ in range(5):
+            queue.add("a")
+            await asyncio.sleep(0.01)
+        assert await queue.get() == "a"
+        taken_s = time.monotonic() - began
+        queue.done("a")
+        await asyncio.sleep(0.3)
+        assert len(queue) == 0
+        queue.add("a")
+        assert await asyncio.wait_for(queue.get(), 0.1) == "a"
+        return taken_s
+
+    assert 0.19 < asyncio.run(scenario()) < 1
 
 
 def test_it_tells_how_long_the_slowest_has_been_at_work() -> None:
