@@ -98,7 +98,7 @@ def _by_state(workspaces: Iterable[Object]) -> GaugeMetricFamily:
     )
     tally = Tally(
         (
-            "inference" if body.get("inference") else "tuning",
+            "inference" if "inference" in body else "tuning",
             _status(body).get("state") or "Pending",
         )
         for body in workspaces

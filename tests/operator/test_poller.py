@@ -1,0 +1,123 @@
+"""What a training pod says of itself is asked every few seconds, and only while it trains."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiohttp import web
+from rig.operating import KEY, until
+
+from jobs.seen import Pod, Progress
+from poller import Poller
+
+POD = Pod(name="one-abc", uid="u1", created_at="", phase="Running", ip="127.0.0.1")
+TEXT = "tunery_step {}\ntunery_steps 10\ntunery_loss 0.5\n"
+
+
+class Told:
+    def __init__(self) -> None:
+        self.all: list[Progress | None] = []
+
+    def __call__(self, key: Any, progress: Progress | None) -> None:
+        assert key == KEY
+        self.all.append(progress)
+
+    @property
+    def steps(self) -> list[int | None]:
+        return [told.step if told else None for told in self.all]
+
+
+class Trainer:
+    """A pod's /metrics, as it should be and otherwise."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.url = ""
+        self.answers: list[web.Response | None] = []
+
+    async def answer(self, request: web.Request) -> web.Response:
+        self.asked += 1
+        response = self.answers.pop(0) if self.answers else web.Response(text=TEXT.format(9))
+        if response is None:
+            await asyncio.Event().wait()
+        assert response is not None
+        return response
+
+
+@asynccontextmanager
+async def training(told: Told, every_s: float = 0.02) -> AsyncIterator[tuple[Trainer, Poller]]:
+    trainer, poller = Trainer(), Poller(told, every_s)
+    app = web.Application()
+    app.router.add_get("/metrics", trainer.answer)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    trainer.url = f"http://127.0.0.1:{runner.addresses[0][1]}/metrics"
+    try:
+        yield trainer, poller
+    finally:
+        await poller.close()
+        await runner.cleanup()
+
+
+def test_it_tells_every_step_until_it_is_told_to_stop() -> None:
+    async def scenario() -> None:
+        told = Told()
+        async with training(told) as (trainer, poller):
+            trainer.answers = [web.Response(text=TEXT.format(step)) for step in (1, 2)]
+            poller.follow(KEY, trainer.url, [POD])
+            poller.follow(KEY, trainer.url, [POD])
+            await until(lambda: told.steps[:3] == [1, 2, 9])
+            assert told.all[0] == Progress("u1", 1, 10, loss=0.5)
+            assert len(poller) == 1
+            poller.follow(KEY, "", [])
+            assert (len(poller), told.all[-1]) == (0, None)
+            asked = trainer.asked
+            await asyncio.sleep(0.1)
+            assert trainer.asked == asked
+
+    asyncio.run(scenario())
+
+
+def test_whatever_a_pod_answers_it_is_asked_again() -> None:
+    async def scenario() -> None:
+        told = Told()
+        async with training(told) as (trainer, poller):
+            trainer.answers = [
+                web.Response(status=500),
+                web.Response(status=302, headers={"Location": "http://127.0.0.1:1/"}),
+                web.Response(body=b"\xff\xfe\x00"),
+                web.Response(body=b"x" * 2**20),
+                web.Response(text=TEXT.format(3)),
+            ]
+            poller.follow(KEY, trainer.url, [POD])
+            await until(lambda: 3 in told.steps)
+            assert told.steps[0] is None or told.steps[0] == 3
+
+    asyncio.run(scenario())
+
+
+def test_one_that_says_nothing_is_given_up_after_two_seconds() -> None:
+    async def scenario() -> None:
+        told = Told()
+        async with training(told) as (trainer, poller):
+            trainer.answers = [None]
+            poller.follow(KEY, trainer.url, [POD])
+            await until(lambda: told.steps == [9], limit_s=5)
+
+    asyncio.run(scenario())
+
+
+def test_another_pod_is_another_progress() -> None:
+    async def scenario() -> None:
+        told = Told()
+        async with training(told, every_s=60) as (trainer, poller):
+            poller.follow(KEY, trainer.url + "?1", [POD])
+            await until(lambda: told.steps == [9])
+            poller.follow(KEY, trainer.url + "?2", [POD])
+            await until(lambda: told.steps == [9, None, 9])
+
+    asyncio.run(scenario())
