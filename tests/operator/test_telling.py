@@ -6,6 +6,7 @@ import asyncio
 import http.client
 import socket
 import time
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -87,10 +88,10 @@ def test_it_is_not_healthy_when_a_restart_would_help() -> None:
 
 
 def get(port: int, path: str) -> tuple[int, str, str]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    connection.request("GET", path)
-    answer = connection.getresponse()
-    return answer.status, answer.read().decode(), answer.headers["Content-Type"]
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode(), answer.headers["Content-Type"]
 
 
 def free_port() -> int:
