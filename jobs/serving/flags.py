@@ -12,26 +12,25 @@ from presets import Architecture, Gpu, Preset
 
 _MEMORY_SHARE = 0.9
 """Of a card: one server has it alone, and a little is left for what CUDA graphs take."""
-_CPU_LENGTH = 4096
+_LENGTH = "auto"
+"""The model's own, or as much of it as memory has room for: more than the model's is refused, and
+what a preset does not tell is known only to the server."""
 _CPU_SEQUENCES = 8
 
 
 def vllm(preset: Preset, card: Gpu | None, gpus: int, *, on_cpu: bool) -> dict[str, Any]:
     """Flags as they stand in vLLM's configuration file."""
-    architecture = preset.architecture
     if on_cpu:
-        length = min(architecture.context, _CPU_LENGTH) if architecture else _CPU_LENGTH
         # Compiling costs more than it saves where a server lives for minutes (measured: 28 %).
         return {
             "enforce-eager": True,
-            "max-model-len": length,
+            "max-model-len": _LENGTH,
             "max-num-seqs": _CPU_SEQUENCES,
         }
     flags: dict[str, Any] = {
-        # As long as memory allows; without it a long context does not start on a small card.
-        "max-model-len": "auto",
+        "max-model-len": _LENGTH,
         "gpu-memory-utilization": _MEMORY_SHARE,
-        "tensor-parallel-size": _parallel(architecture, gpus),
+        "tensor-parallel-size": _parallel(preset.architecture, gpus),
     }
     if card is not None and not card.bf16:
         flags["dtype"] = "half"

@@ -247,7 +247,7 @@ def test_a_card_without_bfloat16_gets_float16(catalog: Catalog, ordered: Ordered
 def test_a_pretended_gpu_serves_on_the_cpu(ordered: Ordered) -> None:
     cpu = replace(INSTALLATION, device="cpu", cpu_limit="1", serving_memory_gib=4)
     made = Made(ordered(installation=cpu), cpu)
-    assert made.plan.flags == {"enforce-eager": True, "max-model-len": 4096, "max-num-seqs": 8}
+    assert made.plan.flags == {"enforce-eager": True, "max-model-len": "auto", "max-num-seqs": 8}
     assert made.main["resources"]["limits"] == {
         "cpu": "1",
         "memory": "4Gi",
