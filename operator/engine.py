@@ -108,6 +108,7 @@ class Engine:
                 workers.create_task(self._rounds())
         finally:
             self._leads = False
+            await self._poller.stop()
 
     async def _rounds(self) -> None:
         while True:

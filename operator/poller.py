@@ -51,12 +51,16 @@ class Poller:
     def __len__(self) -> int:
         return len(self._tasks)
 
-    async def close(self) -> None:
+    async def stop(self) -> None:
+        """Follow nobody any more; whoever is followed again begins anew."""
         tasks = [task for _, task in self._tasks.values()]
         self._tasks.clear()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def close(self) -> None:
+        await self.stop()
         if self._session is not None:
             await self._session.close()
 

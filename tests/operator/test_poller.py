@@ -111,6 +111,20 @@ def test_one_that_says_nothing_is_given_up_after_two_seconds() -> None:
     asyncio.run(scenario())
 
 
+def test_after_a_stop_it_may_follow_the_same_pod_again() -> None:
+    async def scenario() -> None:
+        told = Told()
+        async with training(told, every_s=60) as (trainer, poller):
+            poller.follow(KEY, trainer.url, [POD])
+            await until(lambda: told.steps == [9])
+            await poller.stop()
+            assert len(poller) == 0
+            poller.follow(KEY, trainer.url, [POD])
+            await until(lambda: told.steps == [9, 9])
+
+    asyncio.run(scenario())
+
+
 def test_another_pod_is_another_progress() -> None:
     async def scenario() -> None:
         told = Told()
