@@ -33,8 +33,8 @@ format: setup
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
 # One thread a process: they share two cores, and spinning OpenMP threads cost ten times more.
-# Tests of the cluster have a process of their own (tests/conftest.py), which mostly waits.
-PYTEST = env OMP_NUM_THREADS=1 $(BIN)/pytest --dist loadgroup --no-loadscope-reorder
+# Tests of the cluster share a process, which mostly waits (tests/rig/together.py).
+PYTEST = env OMP_NUM_THREADS=1 $(BIN)/pytest --dist loadscope --no-loadscope-reorder
 
 test: setup system cluster-packages ## everything but the long proofs, with one cluster for all
 	@$(WITH_CLUSTER) $(PYTEST) -n 3 -m "not long" tests

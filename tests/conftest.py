@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import settings
+from rig.together import CLUSTER, Together, needs_cluster, of_cluster
+from xdist.scheduler import Scheduling
 
 settings.register_profile("tunery", deadline=None)
 settings.load_profile("tunery")
 
-CLUSTER = "cluster"
-CLUSTER_FIXTURES = {"kube", "machine"}
-
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", f"{CLUSTER}: needs a cluster (set by its fixtures)")
-    config.addinivalue_line("markers", "xdist_group(name): runs in one process with its group")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of the cluster are marked so, come first, and run one after another in one process:
-    they stop its programs. Others stay together by file, for the fixtures that they share."""
+    """Tests of the cluster are marked so, and come first: they mostly wait."""
     for item in items:
-        if CLUSTER_FIXTURES & set(getattr(item, "fixturenames", ())):
+        if needs_cluster(item):
             item.add_marker(CLUSTER)
-        group = CLUSTER if item.get_closest_marker(CLUSTER) else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: item.get_closest_marker(CLUSTER) is None)
+    items.sort(key=lambda item: not of_cluster(item.path))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config) -> Scheduling | None:
+    """With `--dist loadscope`, our groups."""
+    return Together(config) if config.getoption("dist") == "loadscope" else None
