@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from rig.manifests import inference, tuning
+from rig.manifests import tuning
 from rig.world import NOW, World, node
 
 from jobs import marks, slim
@@ -438,13 +438,7 @@ def test_a_job_that_kaito_made_is_taken_over(world: World) -> None:
     assert world.job is not kaito
 
 
-# Beside tuning.
-
-
-def test_serving_says_that_it_is_not_there_yet(catalog: Catalog) -> None:
-    world = World(inference(), catalog).settle()
-    assert world.objects == {}
-    assert "only tunes" in world.condition("InferenceReady")["message"]
+# What the shell is told.
 
 
 def test_progress_is_asked_of_the_pod_that_trains(world: World) -> None:
