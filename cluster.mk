@@ -4,7 +4,7 @@ CLUSTER := $(BIN)/python -m cluster
 WITH_CLUSTER = $(if $(TUNERY_KUBECONFIG),,$(CLUSTER) with --gpus 1 --)
 
 .PHONY: cluster cluster-packages cluster-up cluster-down cluster-status test-cluster \
-	image-base image-tuner image-tuner-whole image-operator
+	image-base image-tuner image-tuner-whole image-operator image-vllm-cpu
 
 cluster: cluster-up ## a real one-node Kubernetes on this machine, built and started
 
@@ -23,7 +23,7 @@ cluster-status: setup
 test-cluster: setup cluster-packages ## what only real pods can show
 	@$(WITH_CLUSTER) $(BIN)/pytest tests/cluster
 
-image-base image-tuner image-operator: image-%: setup cluster-packages
+image-base image-tuner image-operator image-vllm-cpu: image-%: setup cluster-packages
 	@$(CLUSTER) image $*
 
 image-tuner-whole: setup cluster-packages ## the 6 GB image as users build it, checked from inside

@@ -22,6 +22,7 @@ _IMAGES = {
     "operator": recipes.operator,
     "tuner": recipes.tuner,
     "tuner-whole": recipes.tuner_whole,
+    "vllm-cpu": recipes.vllm_cpu,
 }
 
 

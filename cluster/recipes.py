@@ -1,4 +1,5 @@
-"""The project's images, built here: the base, the tuner (small, for tests, or whole), the operator.
+"""The project's images, built here: the base, the tuner (small, for tests, or whole), the operator,
+vLLM on CPUs.
 
 Names of local images are their recipes' digests, so nothing is built twice and nothing stale used.
 """
@@ -8,16 +9,15 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
-import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from cluster import images, stubs
+from cluster import images, stubs, venvs
 from cluster.commands import run
 from cluster.images import FOLDER
 from cluster.layout import Layout
 from cluster.progress import step
-from cluster.trouble import CommandFailed, Trouble
+from cluster.trouble import CommandFailed
 
 ROOT = Path(__file__).parent.parent
 TUNER = "localhost/tunery/tuner:dev"
@@ -29,11 +29,11 @@ TUNER_LOADS = (
     *("torch", "transformers", "peft", "trl", "bitsandbytes", "datasets", "fastapi"),
     *("tuning.train", "serving.prepare"),
 )
+VLLM_LOADS = ("torch", "vllm.entrypoints.cli.main", "vllm.platforms.cpu")
 OPERATOR_LOADS = ("kopf", "aiohttp", "cryptography", "prometheus_client", "jobs.decide")
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
-# Without the CUDA runtime torch would not tell cleanly that there is no GPU.
-_KEPT = {"nvidia-cuda-runtime", "nvidia-cuda-cupti"}
-_ONLY_FOR_GPUS = re.compile(r"^(nvidia-[\w-]+|cuda-bindings|triton)(?===)", re.MULTILINE)
+CONSTRAINTS = ROOT / "constraints.txt"
+VLLM_PINS = FOLDER / "vllm-cpu" / "requirements.txt"
 
 
 def base(layout: Layout) -> str:
@@ -72,16 +72,42 @@ def tuner(layout: Layout) -> str:
 
 def tuner_runtime(layout: Layout) -> str:
     """Base and dependencies of the tuner for tests, as an image; its name."""
+
+    def fill(venv: Path) -> None:
+        wanted = [*_named(EXTRAS), "-r", str(ROOT / "pyproject.toml")]
+        venvs.install(venv, CONSTRAINTS, wanted)
+
+    return _of_venv(layout, "tuner-cpu", fill, [], pins(*EXTRAS))
+
+
+def vllm_cpu(layout: Layout) -> str:
+    """vLLM on CPUs, in place of its public image; its name."""
+
+    def fill(venv: Path) -> None:
+        venvs.install(venv, VLLM_PINS, ["--no-deps", "-r", str(VLLM_PINS)])
+        _rename_vllm(venvs.site_packages(venv))
+
+    return _of_venv(layout, "vllm-cpu", fill, [VLLM_PINS])
+
+
+def _of_venv(
+    layout: Layout,
+    what: str,
+    fill: Callable[[Path], None],
+    files: Iterable[Path],
+    also: str = "",
+) -> str:
+    """An image of the base and a virtual environment, built when anything of it has changed."""
     below = base(layout)
-    recipe = FOLDER / "tuner-cpu" / "Containerfile"
-    repository = "localhost/tunery/tuner-cpu"
-    name = f"{repository}:{digest([Path(stubs.__file__), recipe], below + pins(*EXTRAS))}"
+    recipe = FOLDER / what / "Containerfile"
+    repository = f"localhost/tunery/{what}"
+    name = f"{repository}:{digest([Path(stubs.__file__), recipe, *files], below + also)}"
     if not images.exists(layout, name):
-        context = fresh(layout.images / "tuner-cpu.context")
-        with step("the tuner's dependencies, without what only a GPU needs"):
-            install(context / "venv", context)
-        with step(f"stand-ins for {len(stubs.write(site_packages(context / 'venv')))} libraries"):
-            compile_bytecode(context / "venv", Path("/opt/venv"))
+        context = fresh(layout.images / f"{what}.context")
+        with step(f"{what}: its packages, without what only a GPU needs"):
+            fill(context / "venv")
+        with step(f"{what}: stand-ins for absent libraries, and bytecode"):
+            venvs.finish(context / "venv")
         with step(f"image {name}"):
             images.build(layout, recipe, context, name, ["--build-arg", f"BASE={below}"])
         shutil.rmtree(context)
@@ -89,15 +115,27 @@ def tuner_runtime(layout: Layout) -> str:
     return name
 
 
+def _rename_vllm(site_packages: Path) -> None:
+    """Its code looks for a distribution of the name that it has for GPUs."""
+    (found,) = site_packages.glob("vllm_cpu-*.dist-info")
+    about = found / "METADATA"
+    about.write_text(re.sub(r"^Name: .*$", "Name: vllm", about.read_text(), count=1, flags=re.M))
+    found.rename(found.with_name(found.name.replace("vllm_cpu-", "vllm-")))
+
+
 def pins(*extras: str) -> str:
     """Every package of extras at its version. Other lines of constraints.txt change no image."""
-    argv = [_uv(), "pip", "compile", "--quiet", "--no-emit-index-url", "--no-header"]
-    argv += ["--no-annotate", *_named(extras), "--constraint", str(ROOT / "constraints.txt")]
+    argv = [venvs.uv(), "pip", "compile", "--quiet", "--no-emit-index-url", "--no-header"]
+    argv += ["--no-annotate", *_named(extras), "--constraint", str(CONSTRAINTS)]
     argv += [str(ROOT / "pyproject.toml")]
     try:
         return run([*argv, "--offline"])  # what was installed here is known: no need to ask
     except CommandFailed:
         return run(argv)
+
+
+def _named(extras: Iterable[str]) -> list[str]:
+    return [part for extra in extras for part in ("--extra", extra)]
 
 
 def tuner_whole(layout: Layout) -> str:
@@ -111,77 +149,19 @@ def contents(layout: Layout, name: str) -> str:
     Raises:
         CommandFailed: something does not load, or is not at its pinned version.
     """
-    argv = ["python", "/script", *(OPERATOR_LOADS if name == OPERATOR else TUNER_LOADS)]
-    constraints = (ROOT / "constraints.txt").read_text()
-    return images.run_in(layout, name, argv, FOLDER / "contents.py", constraints)
+    loads: tuple[str, ...] = TUNER_LOADS
+    pinned = CONSTRAINTS.read_text()
+    if name == OPERATOR:
+        loads = OPERATOR_LOADS
+    elif "/vllm-cpu:" in name:
+        loads, pinned = VLLM_LOADS, VLLM_PINS.read_text().replace("vllm-cpu==", "vllm==")
+    argv = ["python", "/script", *loads]
+    return images.run_in(layout, name, argv, FOLDER / "contents.py", pinned)
 
 
 def operator(layout: Layout) -> str:
     """Dockerfile.operator as it is, on the local base."""
     return _from_dockerfile(layout, "Dockerfile.operator", OPERATOR)
-
-
-def install(venv: Path, scratch: Path) -> None:
-    """The tuner's extras at the pinned versions, for the base image's Python, less GPU packages."""
-    overrides = scratch / "overrides.txt"
-    overrides.write_text(without_gpu((ROOT / "constraints.txt").read_text()))
-    uv, python = _uv(), str(venv / "bin" / "python")
-    run([uv, "venv", "--quiet", "--python", "/usr/bin/python3", str(venv)])
-    run(
-        [
-            uv,
-            "pip",
-            "install",
-            "--quiet",
-            "--python",
-            python,
-            "--link-mode=copy",
-            "--constraint",
-            str(ROOT / "constraints.txt"),
-            "--override",
-            str(overrides),
-            *_named(EXTRAS),
-            "-r",
-            str(ROOT / "pyproject.toml"),
-        ],
-        timeout_s=1200,
-    )
-    overrides.unlink()
-
-
-def _named(extras: Iterable[str]) -> list[str]:
-    return [part for extra in extras for part in ("--extra", extra)]
-
-
-def without_gpu(constraints: str) -> str:
-    """Override lines that keep uv from installing what only a GPU needs."""
-    names = sorted(set(_ONLY_FOR_GPUS.findall(constraints)) - _KEPT)
-    return "".join(f'{name}; sys_platform == "never"\n' for name in names)
-
-
-def compile_bytecode(venv: Path, target: Path) -> None:
-    """Bytecode for a root that nobody can write; unchecked, as no file will ever change."""
-    argv = [
-        str(venv / "bin" / "python"),
-        "-m",
-        "compileall",
-        "-q",
-        "-j",
-        "0",
-        "--invalidation-mode",
-        "unchecked-hash",
-        "-s",
-        str(venv),
-        "-p",
-        str(target),
-    ]
-    # Some packages ship templates that are no valid Python; compileall then exits 1.
-    run(["sh", "-c", '"$@" >/dev/null || true', "sh", *argv, str(venv / "lib")], timeout_s=1200)
-
-
-def site_packages(venv: Path) -> Path:
-    """The only such folder of a virtual environment."""
-    return next(venv.glob("lib/python3.*/site-packages"))
 
 
 def fresh(folder: Path) -> Path:
@@ -216,11 +196,3 @@ def _from_dockerfile(layout: Layout, dockerfile: str, name: str) -> str:
             ["--layers", "--build-arg", f"BASE={below}", *secret, *settings],
         )
     return name
-
-
-def _uv() -> str:
-    beside = Path(sys.executable).with_name("uv")
-    found = str(beside) if beside.exists() else shutil.which("uv")
-    if found is None:
-        raise Trouble("uv is not installed; run: make setup")
-    return found
