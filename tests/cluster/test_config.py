@@ -18,7 +18,8 @@ from rig import kube
 from cluster import config, front, pki, stubs
 from cluster.daemons import all_daemons
 from cluster.layout import Layout
-from cluster.recipes import ROOT, without_gpu
+from cluster.recipes import ROOT
+from cluster.venvs import without_gpu
 
 LAYOUT = Layout(Path("/c"), Path("/s"))
 
