@@ -21,6 +21,7 @@ from presets.problem import Problem
 from tuning.reference import parse
 
 _MOST_PROBLEMS = 20
+_NOT_SERVED = "Inference workload is not ready"
 ERROR = " (last reconcile error: "
 """Behind a message, as KAITO says that something could not be done."""
 
@@ -34,11 +35,12 @@ class Type(StrEnum):
 
 
 class Reason(StrEnum):
-    """Beside those of jobs/nodes.py, jobs/causes and tuning/failure.py. The last three are ours."""
+    """Beside those of jobs/nodes.py, jobs/causes and tuning/failure.py. The last five are ours."""
 
     RESOURCE_READY = "workspaceResourceStatusSuccess"
     JOB_PENDING = "WorkspaceTuningJobStatusPending"
     JOB_STARTED = "WorkspaceTuningJobStatusStarted"
+    INFERENCE_READY = "WorkspaceInferenceStatusSuccess"
     INFERENCE_PENDING = "WorkspaceInferenceStatusPending"
     PENDING = "workspacePending"
     SUCCEEDED = "workspaceSucceeded"
@@ -46,9 +48,11 @@ class Reason(StrEnum):
     REFUSED = "Refused"
     NAME_TAKEN = "NameTaken"
     WAITING = "WaitingForOldRun"
+    ADAPTER = "AdapterNotServed"
+    ADAPTER_WAITS = "WaitingForAdapter"
 
 
-State = Literal["Pending", "Running", "Succeeded", "Failed"]
+State = Literal["Pending", "Running", "Succeeded", "Failed", "Ready", "NotReady"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,8 @@ def conditions(facts: Facts, reached: Reached, before: Earlier, now: str) -> lis
 
 def state(facts: Facts, reached: Reached, found: Sequence[Object]) -> State:
     """KAITO's one word. Failed only when the Job has failed, Running only while something does."""
+    if facts.kind == "inference":
+        return _serving_state(facts, found)
     outcome = reached.outcome
     if outcome and not facts.refused:
         return "Succeeded" if outcome == "Succeeded" else "Failed"
@@ -98,15 +104,27 @@ def _of_kind(facts: Facts, reached: Reached, before: Earlier) -> tuple[Told, Tol
     return _unfinished(facts, reached)
 
 
+def _serving_state(facts: Facts, found: Sequence[Object]) -> State:
+    """NotReady: some of it answers, and not all that was asked for."""
+    if any(c["type"] == Type.INFERENCE and c["status"] == "True" for c in found):
+        return "Ready"
+    return "NotReady" if facts.serving and facts.serving.answers else "Pending"
+
+
 def _inference(facts: Facts) -> tuple[Told, Told]:
-    reason, message = Reason.INFERENCE_PENDING, facts.waiting or "Inference workload is not ready"
+    serving = facts.serving
     if facts.refused:
-        reason, message = Reason.REFUSED, _problems(facts.refused)
+        goes_on = "what is served goes on; " if serving and serving.answers else ""
+        told = Told(Type.INFERENCE, False, Reason.REFUSED, goes_on + _problems(facts.refused))
+    elif serving is None:
+        told = Told(Type.INFERENCE, False, Reason.INFERENCE_PENDING, _NOT_SERVED)
+    else:
+        told = Told(Type.INFERENCE, serving.ready, serving.reason, serving.message)
+    if told.true:
+        return told, Told(Type.SUCCEEDED, True, Reason.SUCCEEDED, "workspace succeeds")
     waits = "workspace is waiting for inference workload readiness"
-    return (
-        Told(Type.INFERENCE, False, reason, message),
-        Told(Type.SUCCEEDED, False, Reason.PENDING, waits),
-    )
+    why = "" if told.reason == Reason.INFERENCE_PENDING else f": {told.reason}: {told.message}"
+    return told, Told(Type.SUCCEEDED, False, Reason.PENDING, waits + why)
 
 
 def _finished(facts: Facts, reached: Reached, before: Earlier) -> tuple[Told, Told]:

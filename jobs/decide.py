@@ -14,19 +14,22 @@ from typing import Any
 
 from jobs import keep
 from jobs.case import Case, owner_of, read
-from jobs.decision import Action, Apply, Decision
-from jobs.events import events
+from jobs.decision import Action, Apply, Decision, Event
+from jobs.events import events, rolled
 from jobs.facts import Facts, NodesVerdict
 from jobs.installation import Installation
 from jobs.marks import METRICS_PORT
 from jobs.order import order, predicted_gib, problems_of
 from jobs.seen import Pod, Seen
+from jobs.serving import decide as serving
+from jobs.serving.rolled import rolled as changes
+from jobs.serving.verdict import with_verdict
 from jobs.status import status
 from jobs.tune import tune
 from presets import Catalog
 from presets.problem import Problem
 
-_NO_SERVING = "serving is not there yet: this Tunery only tunes"
+Events = tuple[Event, ...]
 _UNREAD = NodesVerdict(ready=False, reason="NodeNotReady", message="the Workspace is unreadable")
 
 
@@ -37,6 +40,7 @@ class _Answer:
     actions: tuple[Action, ...] = ()
     problems: tuple[Problem, ...] = ()
     waiting: str = ""
+    serving: serving.Serving | None = None
 
 
 def decide(
@@ -57,7 +61,7 @@ def decide(
         return Decision()
     case = read(body, seen, previous, installation, catalog)
     if isinstance(case, Case):
-        answer = _serve() if case.workspace.inference else _tune(case)
+        answer = _serve(case) if case.workspace.inference else _tune(case)
         facts = _facts(case, answer, error)
     else:
         answer, facts = _Answer(), _unreadable(body, seen, case, error)
@@ -65,14 +69,21 @@ def decide(
     return Decision(
         actions=answer.actions,
         status=told,
-        events=() if told == previous else events(previous, told),
+        events=_events(answer, previous, told),
         watch_progress_of=_metrics_url(facts.pods),
     )
 
 
-def _serve() -> _Answer:
-    """The seam for serving: its objects and what they wait for come from here."""
-    return _Answer(waiting=_NO_SERVING)
+def _events(answer: _Answer, previous: Mapping[str, Any], told: Mapping[str, Any]) -> Events:
+    replaced = answer.serving is not None and answer.serving.replaces
+    first = (rolled(changes(previous, told)),) if replaced else ()
+    return (*first, *(() if told == previous else events(previous, told)))
+
+
+def _serve(case: Case) -> _Answer:
+    """The other half: adapters, then the objects that serve them."""
+    found = serving.decide(case)
+    return _Answer(found.actions, found.problems, found.waiting, found)
 
 
 def _tune(case: Case) -> _Answer:
@@ -129,7 +140,7 @@ def _facts(case: Case, answer: _Answer, error: str) -> Facts:
     # Beside problems the run that is told about is the one before: it was not stopped.
     run = case.earlier_run() if answer.problems else case.wanted_run()
     pods = [pod for pod in case.seen.pods if run and pod.run == run.short]
-    return Facts(
+    facts = Facts(
         name=case.owner.name,
         uid=case.owner.uid,
         generation=_generation(case.body),
@@ -146,6 +157,9 @@ def _facts(case: Case, answer: _Answer, error: str) -> Facts:
         memory_gib=case.installation.memory_gib,
         suspended=bool(case.job and case.job.suspended),
     )
+    if answer.serving is None:
+        return facts
+    return with_verdict(facts, answer.serving, case.installation.serving_memory_gib)
 
 
 def _unreadable(

@@ -19,7 +19,9 @@ class Ref:
     """One object by name."""
 
     api_version: str
-    kind: Literal["Job", "ConfigMap", "ControllerRevision", "Pod", "Workspace"]
+    kind: Literal[
+        "Job", "ConfigMap", "ControllerRevision", "Pod", "Service", "StatefulSet", "Workspace"
+    ]
     namespace: str
     name: str
     uid: str = ""

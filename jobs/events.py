@@ -26,13 +26,17 @@ class What(StrEnum):
     JOB_STARTED = "JobStarted"
     TRAINING = "TrainingStarted"
     ATTEMPT_FAILED = "AttemptFailed"
+    ROLLED = "ServingReplaced"
+    SERVES = "InferenceReady"
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"
     REPLACED = "RunReplaced"
 
 
-_QUIET = frozenset({"", Reason.JOB_PENDING, Reason.JOB_STARTED, Reason.INFERENCE_PENDING})
-_NORMAL = frozenset({Reason.WAITING, Why.SUSPENDED, Why.GATED})
+_QUIET = frozenset(
+    {"", Reason.JOB_PENDING, Reason.JOB_STARTED, Reason.INFERENCE_PENDING, Reason.INFERENCE_READY}
+)
+_NORMAL = frozenset({Reason.WAITING, Reason.ADAPTER_WAITS, Why.SUSPENDED, Why.GATED})
 
 
 def events(previous: Object, following: Object) -> tuple[Event, ...]:
@@ -43,10 +47,16 @@ def events(previous: Object, following: Object) -> tuple[Event, ...]:
         *_replaced(previous, following),
         *_nodes(_condition(previous, Type.NODES), _condition(following, Type.NODES)),
         *_waits(previous, following),
+        *_serves(previous, following),
         *_began(run_before, following),
         *_attempts(run_before, following),
         *_ended(run_before, following),
     )
+
+
+def rolled(what: str) -> Event:
+    """Another serving takes the place of one (jobs/serving/rolled.py)."""
+    return _normal(What.ROLLED, what)
 
 
 def _replaced(previous: Object, following: Object) -> Iterator[Event]:
@@ -54,6 +64,8 @@ def _replaced(previous: Object, following: Object) -> Iterator[Event]:
     if not before or not after or before.get("hash") == after.get("hash"):
         return
     fate = "has ended" if before.get("outcome") else "is stopped"
+    if _condition(following, Type.INFERENCE):
+        fate = "serves until then"
     yield _normal(
         What.REPLACED,
         f"the Workspace or its configuration has changed: revision {after.get('revision')} "
@@ -83,6 +95,12 @@ def _waits(previous: Object, following: Object) -> Iterator[Event]:
         ):
             continue
         yield _normal(reason, message) if reason in _NORMAL else _warning(reason, message)
+
+
+def _serves(previous: Object, following: Object) -> Iterator[Event]:
+    ready, was = _condition(following, Type.INFERENCE), _condition(previous, Type.INFERENCE)
+    if ready.get("status") == "True" and was.get("status") != "True":
+        yield _normal(What.SERVES, _message(ready))
 
 
 def _began(before: Object, after: Object) -> Iterator[Event]:

@@ -5,8 +5,9 @@ jobs/decide.py fills it, jobs/status.py reads it. Data only.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from jobs.seen import Job, Pod, Seen
 from jobs.workspace import Workspace
@@ -25,6 +26,20 @@ class NodesVerdict:
     """Names of the nodes that match."""
     target: int = 1
     """Nodes wanted."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServingVerdict:
+    """jobs/serving's answer: do all models answer, and what of each adapter?"""
+
+    ready: bool
+    reason: str
+    """Of the condition InferenceReady."""
+    message: str
+    answers: bool = False
+    """At least one pod does."""
+    adapters: tuple[Mapping[str, Any], ...] = ()
+    """`status.adapters`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +89,8 @@ class Facts:
     """Memory limit of the tuning pod, which is its predicted need."""
     suspended: bool = False
     """The Job's spec.suspend."""
+    serving: ServingVerdict | None = None
+    """Of an inference Workspace that can be read."""
 
     @property
     def refused(self) -> tuple[Problem, ...]:

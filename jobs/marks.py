@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from jobs.slim import HASH, REVISION, RUN, SHARE_WITH, WORKSPACE, WORKSPACE_NAMESPACE
+from jobs.slim import DIGEST, HASH, REVISION, RUN, SHARE_WITH, WORKSPACE, WORKSPACE_NAMESPACE
 
-__all__ = ["HASH", "REVISION", "RUN", "SHARE_WITH", "WORKSPACE", "WORKSPACE_NAMESPACE"]
+__all__ = ["DIGEST", "HASH", "REVISION", "RUN", "SHARE_WITH", "WORKSPACE", "WORKSPACE_NAMESPACE"]
 
 API_VERSION = "kaito.sh/v1beta1"
 REVISION_OWNER = "workspace.kaito.io/name"
@@ -37,6 +37,16 @@ def labels(name: str, namespace: str, run_hash: str) -> dict[str, str]:
 def snapshot(name: str, run_hash: str) -> str:
     """Name of the ConfigMap that holds a run's run.json."""
     return f"{name}-{short(run_hash)}"
+
+
+def headless(name: str) -> str:
+    """Name of the Service that gives each serving pod a name."""
+    return f"{name}-headless"
+
+
+def workspace_of(service: str) -> str:
+    """Whose headless Service a name would be."""
+    return service.removesuffix("-headless")
 
 
 @dataclass(frozen=True, slots=True)

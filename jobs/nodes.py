@@ -92,7 +92,9 @@ def choose(
     matching.sort(key=lambda node: node.name)
     gpus = _gpus(workspace, matching, installation, catalog)
     ready = tuple(node for node in matching if not _lack(node, gpus))
-    return Nodes(wanted=wanted, matching=tuple(matching), usable=ready, gpus=gpus)
+    # Each server of an inference Workspace takes all cards of its node.
+    target = workspace.resource.count if workspace.inference else 1
+    return Nodes(wanted, tuple(matching), ready, gpus, target)
 
 
 def card(

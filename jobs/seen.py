@@ -38,6 +38,8 @@ class Container:
     started_at: str = ""
     finished_at: str = ""
     image: str = ""
+    last: Container | None = None
+    """How it ended the last time, of one that was started again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,21 @@ class Job:
     conditions: tuple[Condition, ...] = ()
     mutable_digest: str = ""
     """Of what may be edited by hand and is put back: compared with the wanted one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Whoever has a name that a serving needs: a StatefulSet or a Service, ours or not."""
+
+    name: str
+    uid: str
+    owner_uid: str
+    """uid of its controller; "" when it has none."""
+    run: str = ""
+    """Label tunery.sh/run."""
+    digest: str = ""
+    """Annotation tunery.sh/digest: of what it was made of."""
+    deleting: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,4 +198,7 @@ class Seen:
     notes: tuple[Note, ...] = ()
     tuned: Mapping[tuple[str, str], Tuned] | None = None
     """Workspaces whose adapters this one serves: (namespace, name); one that is gone is absent."""
+    stateful_set: Holder | None = None
+    services: tuple[Holder, ...] = ()
+    """Those with the Workspace's name, and that of its headless Service."""
     progress: Progress | None = None

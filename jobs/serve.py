@@ -6,6 +6,7 @@ Called by jobs/decide.py (and by it for `tunery render`). Pure.
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,12 +28,23 @@ _HTTP = 80
 
 def serve(order: ServeOrder, owner: Owner, installation: Installation) -> tuple[Object, ...]:
     """Everything that serves, in the order in which it is made; fresh at every call."""
-    plan = () if order.plan is None else (_plan(order, owner),)
     return (
-        *plan,
+        *plans(order, owner),
+        *services(order, owner),
+        _stateful_set(order, owner, installation),
+    )
+
+
+def plans(order: ServeOrder, owner: Owner) -> tuple[Object, ...]:
+    """The ConfigMap that the pods read; the user's own template has none."""
+    return () if order.plan is None else (_plan(order, owner),)
+
+
+def services(order: ServeOrder, owner: Owner) -> tuple[Object, Object]:
+    """One for clients, one that gives each pod a name."""
+    return (
         _service(order.workspace, owner, headless=False),
         _service(order.workspace, owner, headless=True),
-        _stateful_set(order, owner, installation),
     )
 
 
@@ -67,16 +79,19 @@ def _service(workspace: Workspace, owner: Owner, *, headless: bool) -> Object:
         spec: Object = {"clusterIP": "None", "publishNotReadyAddresses": True}
     else:
         spec = {"type": "LoadBalancer" if exposed else "ClusterIP"}
+    spec |= {"selector": selector, "ports": [port]}
     return {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {
-            "name": f"{owner.name}-headless" if headless else owner.name,
+            "name": marks.headless(owner.name) if headless else owner.name,
             "namespace": owner.namespace,
             "labels": _labels(owner),
+            # By it the operator knows, without reading Services, whether this one is as it should.
+            "annotations": {marks.DIGEST: marks.short(hashlib.sha256(canonical(spec)).hexdigest())},
             **owner.references(),
         },
-        "spec": {**spec, "selector": selector, "ports": [port]},
+        "spec": spec,
     }
 
 
@@ -95,7 +110,7 @@ def _stateful_set(order: ServeOrder, owner: Owner, installation: Installation) -
             # Each replica is a whole server: more of them serve more, and go on while one is
             # replaced.
             "replicas": order.workspace.resource.count,
-            "serviceName": f"{owner.name}-headless",
+            "serviceName": marks.headless(owner.name),
             "podManagementPolicy": "Parallel",
             "updateStrategy": {"type": "RollingUpdate"},
             "selector": {"matchLabels": {marks.WORKSPACE: owner.name}},

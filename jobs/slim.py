@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from jobs import seen
+from jobs.quantity import quantity
 from tuning.run import canonical
 
 WORKSPACE = "kaito.sh/workspace"
@@ -19,6 +20,7 @@ WORKSPACE_NAMESPACE = "kaito.sh/workspacenamespace"
 RUN = "tunery.sh/run"
 HASH = "workspace.kaito.io/hash"
 REVISION = "workspace.kaito.io/revision"
+DIGEST = "tunery.sh/digest"
 SHARE_WITH = "tunery.sh/share-with"
 """Annotation of a tuning Workspace: namespaces (or *) whose Workspaces may serve its adapter."""
 
@@ -37,11 +39,6 @@ _MUTABLE_SPEC: Mapping[str, int | None] = {
 }
 _MUTABLE_LABELS = (WORKSPACE, WORKSPACE_NAMESPACE, RUN)
 _MUTABLE_ANNOTATIONS = (REVISION, HASH)
-
-_UNITS = {
-    "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "Ei": 2**60,
-    "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18, "m": 1e-3,
-}  # fmt: skip
 
 
 def job(body: Body) -> seen.Job:
@@ -155,6 +152,33 @@ def tuned(body: Body) -> seen.Tuned:
     )
 
 
+def sources(body: Body) -> tuple[tuple[str, str], ...]:
+    """The tuning Workspaces that a Workspace names as its adapters: (namespace, name)."""
+    own = _text(_map(body, "metadata"), "namespace")
+    listed = (_map(one, "source") for one in _items(_map(body, "inference"), "adapters"))
+    written = (name for source in listed if (name := _text(source, "workspace")))
+    return tuple(place(own, name) for name in written)
+
+
+def place(own_namespace: str, written: str) -> tuple[str, str]:
+    """NAME or NAMESPACE/NAME of a Workspace."""
+    namespace, slash, name = written.rpartition("/")
+    return (namespace if slash else own_namespace), name
+
+
+def holder(body: Body) -> seen.Holder:
+    """Any object, by its metadata alone."""
+    metadata = _map(body, "metadata")
+    return seen.Holder(
+        name=_text(metadata, "name"),
+        uid=_text(metadata, "uid"),
+        owner_uid=_owner_uid(metadata),
+        run=_text(_map(metadata, "labels"), RUN),
+        digest=_text(_map(metadata, "annotations"), DIGEST),
+        deleting="deletionTimestamp" in metadata,
+    )
+
+
 def revision(body: Body) -> seen.Revision:
     """apps/v1 ControllerRevision."""
     metadata = _map(body, "metadata")
@@ -187,25 +211,6 @@ def note(body: Body) -> seen.Note:
     )
 
 
-def quantity(value: object) -> int:
-    """A Kubernetes quantity (`16Gi`, `500m`, `2e9`) in whole units, rounded down; 0 of none."""
-    text = str(value if value is not None else "").strip()
-    unit = next((u for u in _UNITS if text.endswith(u)), "")
-    try:
-        # Whole numbers stay exact; a float has only 53 bits.
-        number = text.removesuffix(unit)
-        return int(int(number) * _UNITS[unit] if unit else int(number))
-    except ValueError:
-        return _fraction(number, _UNITS.get(unit, 1))
-
-
-def _fraction(number: str, factor: float) -> int:
-    try:
-        return int(float(number) * factor)
-    except (ValueError, OverflowError):
-        return 0
-
-
 def _containers(
     spec: Body, status: Body, listed: str, statuses: str, *, init: bool
 ) -> Iterator[seen.Container]:
@@ -215,9 +220,12 @@ def _containers(
         yield _container(body, name, images.get(name) or _text(body, "image"), init=init)
 
 
-def _container(body: Body, name: str, image: str, *, init: bool) -> seen.Container:
-    state, said = _state(_map(body, "state"))
+def _container(
+    body: Body, name: str, image: str, *, init: bool, key: str = "state"
+) -> seen.Container:
+    state, said = _state(_map(body, key))
     code = said.get("exitCode")
+    again = key == "state" and bool(_map(body, "lastState"))
     return seen.Container(
         name=name,
         init=init,
@@ -228,6 +236,7 @@ def _container(body: Body, name: str, image: str, *, init: bool) -> seen.Contain
         started_at=_text(said, "startedAt"),
         finished_at=_text(said, "finishedAt"),
         image=image,
+        last=_container(body, name, image, init=init, key="lastState") if again else None,
     )
 
 

@@ -47,7 +47,14 @@ def status(facts: Facts, previous: Object, now: str) -> dict[str, Any]:
         "targetNodeCount": facts.nodes.target,
         "observedGeneration": facts.generation,
         **{name: part for name, part in parts.items() if part},
+        **_adapters(facts, previous),
     }
+
+
+def _adapters(facts: Facts, previous: Object) -> dict[str, Any]:
+    """Of an inference Workspace; kept while it cannot be read, as pins stand there."""
+    told = facts.serving.adapters if facts.serving else previous.get("adapters")
+    return {"adapters": list(told)} if told and facts.kind == "inference" else {}
 
 
 def _run(before: Earlier, facts: Facts, pods: Sequence[Pod], now: str) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """Everything the operator knows of the cluster, and whom a change concerns.
 
-Nine informers fill it; reconcile.py asks it for one Workspace's `Seen` and puts in what its own
+Twelve informers fill it; reconcile.py asks it for one Workspace's `Seen` and puts in what its own
 writes answered. A change adds the Workspaces that it concerns to the queue, nobody else: a node
-those that run on it or wait for one, a ConfigMap those that name it.
+those that run on it or wait for one, a ConfigMap those that name it, a tuning Workspace those that
+serve its adapter.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from groups import Groups, Owned
 from informer import Informer, Name
 from jobs import seen, slim
 from jobs.decision import Object
+from jobs.marks import headless, workspace_of
 from kube import Kube, Source
+from lending import Lending, lent
 
 T = TypeVar("T")
 Wake = Callable[[Name], None]
@@ -39,6 +42,7 @@ class Caches:
         self._wait_for_nodes: set[Name] = set()
         self._expected: dict[Name, Object] = {}
         self._progress: dict[Name, seen.Progress] = {}
+        self._lending = Lending()
 
         def informer(
             api_version: str,
@@ -76,6 +80,11 @@ class Caches:
         self.config_maps = informer(
             "v1", "ConfigMap", slim.config_map, self._config_map_changed, labels=f"!{slim.RUN}"
         )
+        # All of the cluster's: whose name is taken must not be written over.
+        self.stateful_sets, self.services = (
+            informer(version, kind, slim.holder, self._holder_changed, metadata_only=True)
+            for version, kind in (("apps/v1", "StatefulSet"), ("v1", "Service"))
+        )
         self.nodes = informer("v1", "Node", slim.node, self._node_changed)
         self._told = [
             informer(
@@ -87,7 +96,11 @@ class Caches:
                 bookmarks=False,
                 most=_MOST_NOTES,
             )
-            for reason, kind in (("FailedCreate", "Job"), ("FailedMount", "Pod"))
+            for reason, kind in (
+                ("FailedCreate", "Job"),
+                ("FailedCreate", "StatefulSet"),
+                ("FailedMount", "Pod"),
+            )
         ]
 
     @property
@@ -99,6 +112,8 @@ class Caches:
             self.revisions,
             self.snapshots,
             self.config_maps,
+            self.stateful_sets,
+            self.services,
             self.nodes,
             *self._told,
         )
@@ -108,6 +123,8 @@ class Caches:
         namespace, _ = key
         pods = self._pods.of(key)
         about = (key, *((namespace, pod.name) for pod in pods))
+        body, services = self.workspaces.items.get(key), self.services.items
+        both = ((namespace, key[1]), (namespace, headless(key[1])))
         return seen.Seen(
             job=self.jobs.items.get(key),
             pods=pods,
@@ -117,6 +134,9 @@ class Caches:
             config_maps=self.config_maps.items,
             notes=tuple(note for name in about for note in self._notes.of(name)),
             progress=self._progress.get(key),
+            tuned=lent(body, self.workspaces.items),
+            stateful_set=self.stateful_sets.items.get(key),
+            services=tuple(services[name] for name in both if name in services),
         )
 
     def take(self, answer: Object) -> None:
@@ -130,6 +150,10 @@ class Caches:
             self.revisions.put(answer)
         elif kind == "ConfigMap":
             self.snapshots.put(answer)
+        elif kind == "StatefulSet":
+            self.stateful_sets.put(answer)
+        elif kind == "Service":
+            self.services.put(answer)
 
     def progressed(self, key: Name, progress: seen.Progress | None) -> None:
         """What a training pod says of itself; None when it says nothing any more."""
@@ -157,6 +181,8 @@ class Caches:
         self._progress.pop(key, None)
 
     def _workspace_changed(self, key: Name, before: Object | None, after: Object | None) -> None:
+        for borrower in self._lending.changed(key, before, after):
+            self._wake(borrower)
         only_status = before and after and {**before, "status": {}} == {**after, "status": {}}
         if only_status and after and after.get("status") == self._expected.get(key):
             return
@@ -170,6 +196,14 @@ class Caches:
     ) -> None:
         for key in self._pods.change(name, before, after):
             self._wake(key)
+
+    def _holder_changed(
+        self, name: Name, before: seen.Holder | None, after: seen.Holder | None
+    ) -> None:
+        """Of everybody's StatefulSets and Services, those with a name that one of us needs."""
+        for key in (name, (name[0], workspace_of(name[1]))):
+            if (self.workspaces.items.get(key) or {}).get("inference"):
+                self._wake(key)
 
     def _grouped(
         self, groups: Groups[T]

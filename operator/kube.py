@@ -38,6 +38,8 @@ _PLURALS = {
     "Lease": "leases",
     "Node": "nodes",
     "Pod": "pods",
+    "Service": "services",
+    "StatefulSet": "statefulsets",
     "ValidatingWebhookConfiguration": "validatingwebhookconfigurations",
     "Workspace": "workspaces",
 }

@@ -105,17 +105,25 @@ def rank_step(rank: int) -> int:
 def chat_settings(plan: ServePlan, base: Path, served: Sequence[Served]) -> dict[str, Any]:
     """Settings of serving/chat (its questions.py says what they mean)."""
     names = [one.name for one in served]
+    # A server with a key of the user's does not answer us.
+    asked = [] if "api-key" in plan.user_flags else [plan.model.name, *names]
     templated = template_of(served) is not None or _has_template(base)
     if plan.runtime == "vllm":
         only = names[0] if len(names) == 1 else plan.model.name
         model = plan.together if plan.together in names else only
-        return {"model": model, "max_tokens": plan.max_tokens, "chat_template": templated}
+        return {
+            "model": model,
+            "max_tokens": plan.max_tokens,
+            "chat_template": templated,
+            "models": list(dict.fromkeys(asked)),
+        }
     parts = [name for one in served for name in one.parts]
     return {
         "model": plan.model.name,
         "aliases": sorted({*parts} - {plan.model.name}),
         "max_tokens": plan.max_tokens or _length(base),
         "chat_template": templated,
+        "models": [plan.model.name],
     }
 
 

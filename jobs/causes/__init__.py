@@ -17,7 +17,16 @@ from jobs.facts import Facts
 from jobs.seen import Condition, Job, Pod
 from tuning.failure import Kind
 
-__all__ = ["Cause", "Why", "end_of", "ended", "failed_condition", "failure_of", "waiting_of"]
+__all__ = [
+    "Cause",
+    "Why",
+    "end_of",
+    "ended",
+    "failed_condition",
+    "failure_of",
+    "waiting_of",
+    "waits",
+]
 
 ENDS: tuple[OfPod, ...] = (
     ends.said_so,
@@ -59,8 +68,13 @@ def waiting_of(facts: Facts) -> Cause | None:
     pods = facts.pods
     if of_job or not pods or ended(pods[-1]):
         return of_job
-    of_pod = next((cause for detect in WAITS if (cause := detect(pods[-1], facts))), None)
-    return of_pod or _node_lost(pods[-1], facts)
+    return waits(pods[-1], facts)
+
+
+def waits(pod: Pod, facts: Facts) -> Cause | None:
+    """What a pod cannot start for, or go on."""
+    found = next((cause for detect in WAITS if (cause := detect(pod, facts))), None)
+    return found or _node_lost(pod, facts)
 
 
 def failure_of(facts: Facts, attempts: Sequence[Mapping[str, Any]]) -> Cause:

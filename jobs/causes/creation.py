@@ -31,10 +31,15 @@ def pods_refused(job: Job, facts: Facts) -> Cause | None:
     """The API server refuses the Job's pods; told only by events, which outlive their cause."""
     if facts.pods or job.active or job.terminating:
         return None
+    return refused(job.uid, facts)
+
+
+def refused(uid: str, facts: Facts) -> Cause | None:
+    """Why the API server refuses the pods of a Job or StatefulSet, as its events tell."""
     messages = [
         note.message
         for note in facts.seen.notes
-        if note.about_uid == job.uid and note.reason == "FailedCreate"
+        if note.about_uid == uid and note.reason == "FailedCreate"
     ]
     return _refusal(_FORBIDDEN.sub("", messages[-1])) if messages else None
 

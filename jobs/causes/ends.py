@@ -136,6 +136,10 @@ def failed_without_words(pod: Pod, facts: Facts) -> Cause | None:
     return retried(Why.FAILED, f"the pod failed ({told}); see kubectl describe pod {pod.name}")
 
 
+DISRUPTIONS = (evicted, disrupted, node_refused, failed_without_words)
+"""Ends of any pod, also of one that is no Job's."""
+
+
 def of_kind(kind: Kind, sentence: str, facts: Facts) -> Cause:
     """A kind of tuning/failure.py with the pod's sentence, or a sentence of its own."""
     text = short(sentence) or f"exit code {kind.exit_code} and not a word more; see the pod's log"

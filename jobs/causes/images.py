@@ -108,6 +108,9 @@ def _reference(container: Container, pod: Pod) -> str:
 
 def _image(reference: str, pod: Pod, facts: Facts) -> _Image:
     tuning = facts.workspace.tuning if facts.workspace else None
+    adapter = _adapter(reference, facts)
+    if adapter is not None:
+        return adapter
     source = tuning.input if tuning else None
     if source and source.image and _same(reference, source.image):
         path = "tuning.input"
@@ -119,8 +122,9 @@ def _image(reference: str, pod: Pod, facts: Facts) -> _Image:
             source.image_pull_secrets,
         )
     if reference in pod.images:
-        options = tuning.preset.options if tuning and tuning.preset else PresetOptions()
-        path = "tuning.preset.presetOptions"
+        part = tuning or (facts.workspace.inference if facts.workspace else None)
+        options = part.preset.options if part and part.preset else PresetOptions()
+        path = f"{'tuning' if tuning else 'inference'}.preset.presetOptions"
         theirs = _same(reference, options.image or "")
         return _Image(
             reference,
@@ -130,6 +134,19 @@ def _image(reference: str, pod: Pod, facts: Facts) -> _Image:
             options.image_pull_secrets,
         )
     return _Image(reference, "Tunery's own image", "", "the chart's value imagePullSecrets", ())
+
+
+def _adapter(reference: str, facts: Facts) -> _Image | None:
+    """An adapter of an inference Workspace, mounted as an image volume."""
+    inference = facts.workspace.inference if facts.workspace else None
+    for number, adapter in enumerate(inference.adapters if inference else ()):
+        source, path = adapter.source, f"inference.adapters[{number}].source"
+        if source and source.image and _same(reference, source.image):
+            secrets = source.image_pull_secrets
+            called = f"the image of adapter {source.name}"
+            field, login = f"{path}.image", f"{path}.imagePullSecrets"
+            return _Image(reference, called, field, login, secrets)
+    return None
 
 
 def _same(one: str, other: str) -> bool:

@@ -103,16 +103,21 @@ def _absent(kind: str, name: str, facts: Facts) -> str:
 
 
 def _field_of(name: str, facts: Facts) -> str:
-    tuning = facts.workspace.tuning if facts.workspace else None
-    if tuning is None:
-        return ""
+    workspace = facts.workspace
+    tuning = workspace.tuning if workspace else None
+    inference = workspace.inference if workspace else None
     fields: dict[str, str] = {}
-    if tuning.preset:
-        path = "tuning.preset.presetOptions"
-        fields |= dict.fromkeys(
-            tuning.preset.options.image_pull_secrets, f"{path}.imagePullSecrets"
-        )
-        fields[tuning.preset.options.model_access_secret or ""] = f"{path}.modelAccessSecret"
+    for called, part in (("tuning", tuning), ("inference", inference)):
+        if part and part.preset:
+            path, options = f"{called}.preset.presetOptions", part.preset.options
+            fields |= dict.fromkeys(options.image_pull_secrets, f"{path}.imagePullSecrets")
+            fields[options.model_access_secret or ""] = f"{path}.modelAccessSecret"
+    for number, adapter in enumerate(inference.adapters if inference else ()):
+        path = f"inference.adapters[{number}].source.imagePullSecrets"
+        secrets = adapter.source.image_pull_secrets if adapter.source else ()
+        fields |= dict.fromkeys(secrets, path)
+    if tuning is None:
+        return fields.get(name, "")
     if tuning.input:
         fields |= dict.fromkeys(tuning.input.image_pull_secrets, "tuning.input.imagePullSecrets")
     if tuning.output:

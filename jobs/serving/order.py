@@ -62,7 +62,7 @@ def order(
     ref = inference.preset if inference else None
     preset = context.catalog.preset(ref.name) if ref else None
     if ref is None or preset is None:
-        return ServeOrder(workspace, _hash(run_hash, workspace, None), revision, gpus=gpus)
+        return ServeOrder(workspace, _hash(run_hash, None, sources), revision, gpus=gpus)
     on_cpu = installation.device == "cpu"
     own = _options(workspace, context) if runtime(workspace) == "vllm" else {}
     plan = ServePlan(
@@ -76,7 +76,7 @@ def order(
         user_flags=flags.of_user(own),
         places=mounts.places(ref, sources, installation),
     )
-    found = _hash(run_hash, workspace, plan)
+    found = _hash(run_hash, plan, sources)
     return ServeOrder(workspace, found, revision, sources, preset, plan, gpus, card, on_cpu)
 
 
@@ -109,12 +109,13 @@ def _options(workspace: Workspace, context: Context) -> Mapping[str, Any]:
     return options
 
 
-def _hash(run_hash: str, workspace: Workspace, plan: ServePlan | None) -> str:
+def _hash(run_hash: str, plan: ServePlan | None, sources: Sources) -> str:
     asked: dict[str, Any] = {"request": run_hash}
     if plan is not None:
         asked["runtime"] = plan.runtime
         asked["together"] = plan.together
         asked["adapters"] = [
-            [one.name, one.strength, one.image or one.path] for one in plan.adapters
+            [one.name, one.strength, origin]
+            for one, origin in zip(plan.adapters, sources.origins, strict=True)
         ]
     return hashlib.sha256(canonical(asked)).hexdigest()

@@ -196,15 +196,16 @@ def _image(image: str, installation: Installation) -> Object:
 def _probes(needs: ServingNeeds) -> Object:
     """The port opens when all is loaded; before, only the start-up probe may be patient."""
     return {
-        "startupProbe": _probe(math.ceil(needs.start_s / _PERIOD_S)),
-        "livenessProbe": _probe(3),
-        "readinessProbe": _probe(3),
+        "startupProbe": _probe("/health", math.ceil(needs.start_s / _PERIOD_S)),
+        "livenessProbe": _probe("/health", 3),
+        # Only once every model has answered (serving/chat asks each for one token, once).
+        "readinessProbe": _probe("/ready", 3),
     }
 
 
-def _probe(failures: int) -> Object:
+def _probe(path: str, failures: int) -> Object:
     return {
-        "httpGet": {"path": "/health", "port": PORT},
+        "httpGet": {"path": path, "port": PORT},
         "periodSeconds": _PERIOD_S,
         "timeoutSeconds": _PERIOD_S,
         "failureThreshold": failures,

@@ -12,6 +12,7 @@ from typing import Any
 
 from jobs import marks
 from jobs.seen import Tuned
+from jobs.slim import place
 from jobs.volumes import Mount
 from jobs.workspace import Adapter, AdapterSource, Workspace
 from presets import Preset
@@ -56,6 +57,8 @@ class Sources:
     """Every adapter that can be served, and what is wrong with the others."""
 
     plans: tuple[AdapterPlan, ...] = ()
+    origins: tuple[str, ...] = ()
+    """Of each plan: image or folder. How the kubelet or `prepare` brings it is no difference."""
     mounts: tuple[Mount, ...] = ()
     mounted_images: tuple[str, ...] = ()
     pull_secrets: tuple[str, ...] = ()
@@ -88,6 +91,7 @@ def resolve(workspace: Workspace, preset: Preset, around: Surroundings) -> Sourc
     secrets = (n for _, s, f in served if f.image for n in _secrets(s, f))
     return Sources(
         plans=tuple(plan for plan, _ in made),
+        origins=tuple(_origin(*one, around) for one in zip(served, made, strict=True)),
         mounts=mounts,
         mounted_images=tuple(m.source["image"]["reference"] for m in mounts if "image" in m.source),
         pull_secrets=tuple(dict.fromkeys(secrets)),
@@ -115,6 +119,17 @@ def _plan(
     return AdapterPlan(name=name, strength=strength, path=mount.path), mount
 
 
+def _origin(
+    served: tuple[Adapter, AdapterSource, _Found],
+    made: tuple[AdapterPlan, Mount | None],
+    around: Surroundings,
+) -> str:
+    image = served[2].image
+    if image is None:
+        return str(made[0].path)
+    return f"{image} pulled" if image in around.unmountable else image
+
+
 def _image_volume(image: str | None) -> Object:
     return {"image": {"reference": image}}
 
@@ -140,7 +155,7 @@ def _made(
     workspace: Workspace, source: AdapterSource, preset: Preset, around: Surroundings
 ) -> _Found:
     """What a tuning Workspace has made, or why there is nothing to serve."""
-    namespace, name = _place(workspace, str(source.workspace))
+    namespace, name = place(workspace.namespace, str(source.workspace))
     tuned = around.tuned.get((namespace, name))
     if tuned is None or not _may(workspace, namespace, tuned):
         # Whether a Workspace exists is nobody's business in another namespace.
@@ -180,11 +195,6 @@ def _output(source: AdapterSource, tuned: Tuned, same_namespace: bool) -> _Found
 
 def _bad(source: AdapterSource, what: str, do: str) -> _Found:
     return _Found(problems=[Problem(f"adapter {source.name}", what, do, "generic")])
-
-
-def _place(workspace: Workspace, written: str) -> tuple[str, str]:
-    namespace, slash, name = written.rpartition("/")
-    return (namespace if slash else workspace.namespace), name
 
 
 def _may(workspace: Workspace, namespace: str, tuned: Tuned) -> bool:

@@ -26,6 +26,7 @@ def seen() -> Schema:
         "attempts": items("The newest attempts of the run, oldest first.", _attempt()),
         "progress": _progress(),
         "output": _output(),
+        "adapters": items("What is served beside the model.", _adapter()),
     }
     return part("What was seen and what came of it.", properties)
 
@@ -102,6 +103,25 @@ def _progress() -> Schema:
         "updatedAt": text("RFC 3339."),
     }
     return part("How far the training is.", properties)
+
+
+def _adapter() -> Schema:
+    properties = {
+        "name": text("As the Workspace names it: what clients write as model."),
+        "workspace": text("The tuning Workspace that made it, as it was written."),
+        "image": text("Its image; that of a tuning Workspace by digest, and kept."),
+        "baseRevision": text("The commit of the model that it was trained on."),
+        "pullSecret": text("Registry Secret of the tuning Workspace, which pulls it."),
+        "pulled": {
+            "type": "boolean",
+            "description": "A kubelet could not mount its image, so the pod pulls it.",
+        },
+        "digest": text("Of the image that is served."),
+        "served": {"type": "boolean", "description": "Whether it answers."},
+        "reason": text("Why it is not served, one word (docs/serving.md)."),
+        "message": text("Why it is not served and what to do, or a warning."),
+    }
+    return part("One adapter.", properties, ["name"])
 
 
 def _output() -> Schema:

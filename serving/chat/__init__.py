@@ -8,6 +8,7 @@ server comes from, so it imports nothing but the standard library. What it does:
 - Routes that load, unload or reset models answer from inside the pod only (127.0.0.1): vLLM and
   transformers serve leave them open. Unknown routes are taken for such.
 - With `max_tokens` no answer is longer: transformers serve goes on past the model's length.
+- `GET /ready` once every model has answered a request (readiness.py).
 - With `aliases` the one model of transformers serve answers to all of its names.
 
 Its settings are a JSON file named by the variable TUNERY_CHAT (questions.py says what is in it).
@@ -21,10 +22,13 @@ import os
 from . import asgi
 from .asgi import App, Gone, Receive, Refused, Scope, Send
 from .questions import CHAT, COMPLETIONS, LONGEST, Settings, bounded, from_chat, text_of
+from .readiness import Readiness
 
 __all__ = ["Chat", "Settings"]
 
-_ROOTS = "chat health ping version load metrics docs tokenize detokenize score rerank classify"
+_ROOTS = (
+    "chat health ready ping version load metrics docs tokenize detokenize score rerank classify"
+)
 _OPEN = frozenset(["/", "/openapi.json", "/pooling", *(f"/{name}" for name in _ROOTS.split())])
 _ADMIN = frozenset(["/v1/load_lora_adapter", "/v1/unload_lora_adapter"])
 
@@ -35,6 +39,7 @@ class Chat:
     def __init__(self, app: App, settings: Settings | None = None) -> None:
         self._app = app
         self._settings = settings or Settings.of(os.environ)
+        self._readiness = Readiness(self._settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, change, bar or pass on one connection."""
@@ -59,6 +64,8 @@ class Chat:
         method, path, settings = scope["method"], scope["path"], self._settings
         if path == "/" and method in ("GET", "HEAD"):
             await asgi.say(send, 200, {"message": "Server is running"})
+        elif path == "/ready" and method == "GET":
+            await asgi.say(send, *await self._readiness.answer(self._app, scope))
         elif path == "/chat" and method == "POST":
             await self._chat(scope, receive, send)
         elif path in LONGEST and method == "POST" and (settings.aliases or settings.max_tokens):

@@ -33,6 +33,8 @@ class Settings:
     """No answer is longer; None leaves it to the server."""
     chat_template: bool = True
     """False: the model knows no turns, so /chat goes to /v1/completions."""
+    models: tuple[str, ...] = ()
+    """Each must have answered before GET /ready does."""
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> Settings:
@@ -40,7 +42,8 @@ class Settings:
         if VARIABLE not in environ:
             return cls()
         found = json.loads(Path(environ[VARIABLE]).read_text(encoding="utf-8"))
-        return cls(**{**found, "aliases": tuple(found.get("aliases", ()))})
+        lists = {key: tuple(found.get(key, ())) for key in ("aliases", "models")}
+        return cls(**{**found, **lists})
 
 
 def from_chat(asked: Json, settings: Settings) -> Json:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs import slim
+from jobs.quantity import quantity
 from jobs.seen import Job, Note, Pod, Revision, Snapshot
 
 JOB: dict[str, Any] = {
@@ -150,7 +151,7 @@ def test_a_pod_that_was_only_just_made() -> None:
     ],
 )
 def test_quantities(text: object, value: int) -> None:
-    assert slim.quantity(text) == value
+    assert quantity(text) == value
 
 
 def test_a_node() -> None:

@@ -402,12 +402,14 @@ def test_the_last_error_does_not_stay_on_a_finished_run() -> None:
     assert "last reconcile error" not in str(status(facts(None, []), failed, at(5)))
 
 
-def test_serving_says_that_it_waits() -> None:
-    told = status(replace(facts(None, []), kind="inference", run=None, waiting="not yet"), {}, NOW)
+def test_serving_that_cannot_be_read_keeps_its_adapters() -> None:
+    before = {"adapters": [{"name": "facts", "image": "r.invalid/a@sha256:1", "served": True}]}
+    told = status(replace(facts(None, []), kind="inference", run=None), before, NOW)
     assert [(c["type"], c["status"], c["message"]) for c in told["conditions"]][2:] == [
-        ("InferenceReady", "False", "not yet"),
+        ("InferenceReady", "False", "Inference workload is not ready"),
         ("WorkspaceSucceeded", "False", "workspace is waiting for inference workload readiness"),
     ]
+    assert told["adapters"] == before["adapters"] and told["state"] == "Pending"
 
 
 def test_nodes_that_are_missing() -> None:

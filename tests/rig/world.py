@@ -16,7 +16,7 @@ from jobs import slim
 from jobs.decide import decide
 from jobs.decision import Action, Apply, Decision, Delete, Patch
 from jobs.installation import Installation
-from jobs.seen import Node, Seen
+from jobs.seen import Node, Seen, Tuned
 from presets import Catalog
 
 NOW = "2026-11-27T12:00:00Z"
@@ -47,6 +47,8 @@ class World:
     objects: dict[tuple[str, str], Object] = field(default_factory=dict)
     """(kind, name) → object."""
     pods: list[Object] = field(default_factory=list)
+    tuned: dict[tuple[str, str], Tuned] = field(default_factory=dict)
+    """Other Workspaces, as one that serves their adapters sees them."""
     done: list[Action] = field(default_factory=list)
     _uids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
@@ -85,6 +87,23 @@ class World:
             "conditions": [condition],
         }
 
+    def serve(self, ready: bool = True, **state: Any) -> None:
+        """The StatefulSet's pods are those of its template; `state` is of the init container."""
+        found = next(o for key, o in self.objects.items() if key[0] == "StatefulSet")
+        template = copy.deepcopy(found["spec"]["template"])
+        conditions = [{"type": "Ready", "status": "True" if ready else "False"}]
+        status: Object = {"phase": "Running" if ready else "Pending", "conditions": conditions}
+        if state:
+            status["initContainerStatuses"] = [{"name": "prepare", **state}]
+        self.pods = [
+            {
+                "metadata": {**template["metadata"], "name": f"{found['metadata']['name']}-{n}"},
+                "spec": {**template["spec"], "nodeName": "gpu-1"},
+                "status": status,
+            }
+            for n in range(found["spec"]["replicas"])
+        ]
+
     def remove(self, kind: str) -> None:
         """A hand deletes every object of a kind."""
         for key in [k for k in self.objects if k[0] == kind]:
@@ -113,6 +132,9 @@ class World:
             nodes=self.nodes,
             revisions=tuple(slim.revision(r) for r in of("ControllerRevision")),
             snapshots=tuple(slim.snapshot(m) for m in of("ConfigMap")),
+            stateful_set=next((slim.holder(found) for found in of("StatefulSet")), None),
+            services=tuple(slim.holder(found) for found in of("Service")),
+            tuned=self.tuned,
             config_maps=maps,
         )
 
@@ -178,7 +200,7 @@ class World:
                     self._delete((ref.kind, ref.name))
 
     def _delete(self, key: tuple[str, str]) -> None:
-        if key[0] == "Job":
+        if key[0] in ("Job", "StatefulSet"):
             self.objects[key]["metadata"]["deletionTimestamp"] = NOW
         else:
             del self.objects[key]

@@ -17,7 +17,7 @@
   "MEMORY_GIB" ($tuner.memoryGiB | default "")
   "BACKOFF_LIMIT" (int $tuner.backoffLimit)
   "VLLM_IMAGE" $serving.vllmImage
-  "SERVING_IMAGE" $serving.image
+  "PREPARE_IMAGE" $serving.prepareImage
   "IMAGE_VOLUMES" $serving.imageVolumes
   "SERVING_MEMORY_GIB" ($serving.memoryGiB | default "")
   "AUTO_PROVISIONING" .Values.autoProvisioning

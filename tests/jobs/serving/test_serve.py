@@ -207,7 +207,8 @@ def test_the_server_may_take_minutes_to_start_and_has_seconds_to_end(ordered: Or
     made = Made(ordered())
     main = made.main
     for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
-        assert main[probe]["httpGet"] == {"path": "/health", "port": 5000}
+        path = "/ready" if probe == "readinessProbe" else "/health"
+        assert main[probe]["httpGet"] == {"path": path, "port": 5000}
     start = main["startupProbe"]
     assert 1800 <= start["failureThreshold"] * start["periodSeconds"] <= 10800
     assert made.pod["terminationGracePeriodSeconds"] == 65

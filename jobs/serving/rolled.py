@@ -1,0 +1,42 @@
+"""(previous status, next status) → what to tell when a serving is replaced by another. Pure.
+
+Called by jobs/decide.py when it does that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from jobs.earlier import Object, text
+from jobs.serving.remembered import adapters
+
+
+def rolled(previous: Object, following: Object) -> str:
+    """What has changed, and what that means for those who ask."""
+    count = following.get("targetNodeCount")
+    how = (
+        "its pods are replaced one after the other"
+        if isinstance(count, int) and count > 1
+        else "its pod is replaced, and nothing answers meanwhile (more replicas would)"
+    )
+    return f"{_what(previous, following)}: {how}"
+
+
+def _what(previous: Object, following: Object) -> str:
+    old = {text(one, "name"): _image(one) for one in adapters(previous)}
+    new = {text(one, "name"): _image(one) for one in adapters(following)}
+    parts = [
+        *_told("added", [name for name in new if name not in old]),
+        *_told("removed", [name for name in old if name not in new]),
+        *_told("changed", [name for name in new if name in old and old[name] != new[name]]),
+    ]
+    return ", ".join(parts) or "what is served has changed"
+
+
+def _told(how: str, names: list[str]) -> Iterator[str]:
+    if names:
+        yield f"adapter{'s' if len(names) > 1 else ''} {', '.join(names)} {how}"
+
+
+def _image(adapter: Mapping[str, object]) -> str:
+    return text(adapter, "image")
