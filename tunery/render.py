@@ -12,11 +12,12 @@ from typing import Any
 
 import yaml
 
+from jobs.conditions import Reason
 from jobs.decide import decide
 from jobs.decision import Apply
 from jobs.installation import Installation
 from jobs.nodes import labels_of
-from jobs.seen import Node, Seen
+from jobs.seen import Node, Seen, Tuned
 from jobs.workspace import Workspace, parse
 from presets import Catalog
 from presets.problem import Problem, errors
@@ -25,6 +26,7 @@ from tunery.documents import Found, Manifests, read
 from tuning.failure import Kind
 
 _TUNER = "tunery/tuner"
+_WORK = ("Job", "StatefulSet")
 _WIDE = 1000
 _NOW = "1970-01-01T00:00:00Z"  # stands in the status, which is not printed
 
@@ -70,17 +72,20 @@ def _objects(
 ) -> tuple[list[Body], tuple[Problem, ...]]:
     """What the operator applies, in its order, or the reason why it would not."""
     workspace, _ = parse(body)
-    if workspace is None or workspace.tuning is None:
-        what = "serving is not rendered yet, only tuning"
-        return [], (Problem("inference", what, warning=True),)
-    node = _node(workspace, known, installation)
-    seen = Seen(nodes=(node,), config_maps=_visible(workspace, manifests))
+    if workspace is None:
+        return [], ()
+    nodes = (_node(workspace, known, installation),) * workspace.resource.count
+    seen = Seen(nodes=nodes, config_maps=_visible(workspace, manifests), tuned=_tuned(manifests))
     decision = decide(body, seen, {}, installation, known, _NOW)
     objects = [action.object for action in decision.actions if isinstance(action, Apply)]
-    if any(found["kind"] == "Job" for found in objects):
+    if any(found["kind"] in _WORK for found in objects):
         return objects, ()
-    told = {c["type"]: c["message"] for c in (decision.status or {}).get("conditions", ())}
-    return [], (Problem("", str(told.get("JobStarted", "no Job would be made"))),)
+    told = {c["type"]: c for c in (decision.status or {}).get("conditions", ())}
+    why = told.get("InferenceReady" if workspace.inference else "JobStarted", {})
+    # What a tuning Workspace makes is known only in a cluster.
+    later = why.get("reason") in (Reason.ADAPTER, Reason.ADAPTER_WAITS)
+    message = str(why.get("message", "nothing would be made"))
+    return [], (Problem("", message, warning=later),)
 
 
 def _node(workspace: Workspace, known: Catalog, installation: Installation) -> Node:
@@ -93,8 +98,15 @@ def _node(workspace: Workspace, known: Catalog, installation: Installation) -> N
 def _visible(
     workspace: Workspace, manifests: Manifests
 ) -> Mapping[tuple[str, str], Mapping[str, str]] | None:
-    config = workspace.tuning.config if workspace.tuning else None
+    part = workspace.tuning or workspace.inference
+    config = part.config if part else None
     return settings.visible_config_maps(manifests, workspace.namespace, config)
+
+
+def _tuned(manifests: Manifests) -> Mapping[tuple[str, str], Tuned]:
+    """The Workspaces of the files, as one that serves their adapters would find them at first."""
+    read = (parse(body)[0] for _, body in manifests.workspaces)
+    return {(w.namespace, w.name): Tuned(tunes=w.tuning is not None) for w in read if w}
 
 
 def _placed(manifests: Manifests, namespace: str | None) -> Manifests:

@@ -26,6 +26,8 @@ LENGTH_REQUIRED = (
     "max-model-len is required in the vllm section of inference_config.yaml when using multi-GPU "
     "instances with <20GB of memory per GPU or distributed inference"
 )
+_LONGEST_NAME = 52
+"""Of a StatefulSet: 63 for a label, less the eleven of its revision."""
 _SMALL_CARD_GIB = 20
 _BYTES_PER_WEIGHT = 2
 _GIB = 2**30
@@ -36,6 +38,7 @@ def inference_problems(workspace: Workspace, context: Context) -> Iterator[Probl
     inference = workspace.inference
     if inference is None:
         return
+    yield from _name_problems(workspace.name)
     if inference.preset is None and inference.template is None:
         do = "name a model: preset: {name: …}"
         yield Problem("inference", NEITHER, do, "missing sentence")
@@ -46,6 +49,16 @@ def inference_problems(workspace: Workspace, context: Context) -> Iterator[Probl
         yield from _size_problems(workspace, context.catalog.preset(inference.preset.name), context)
     if runtime(workspace) == "vllm" and inference.config is not None:
         yield from _config_problems(workspace, inference.config, context)
+
+
+def _name_problems(name: str) -> Iterator[Problem]:
+    """Services and pods have the Workspace's name; a pod's labels have more in front and behind."""
+    do = f"it is {name[:80]}; write for example my-model"
+    if name[:1].isdigit():
+        yield Problem("metadata.name", "of a served model begins with a letter", do)
+    if len(name) > _LONGEST_NAME:
+        what = f"of a served model has at most {_LONGEST_NAME} characters"
+        yield Problem("metadata.name", what, do)
 
 
 def _size_problems(

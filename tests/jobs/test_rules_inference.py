@@ -314,3 +314,9 @@ def test_v1alpha1_asks_for_a_length_on_many_small_cards(create: Judge) -> None:
     assert create(body, config_maps=maps) == ()
     [problem] = create({**body, "apiVersion": "kaito.sh/v1alpha1"}, config_maps=maps)
     assert problem.what.startswith("max-model-len is required in the vllm section")
+
+
+@pytest.mark.parametrize("name", ["7b-model", "a" * 53])
+def test_a_name_that_no_service_may_have(create: Judge, name: str) -> None:
+    assert [p.path for p in create(inference({"metadata.name": name}))] == ["metadata.name"]
+    assert create(inference({"metadata.name": "a" * 52})) == ()

@@ -115,14 +115,16 @@ def test_on_nodes_of_ones_own_one_card_is_asked_for(
     assert main_container["resources"]["limits"] == {"nvidia.com/gpu": "1"}
 
 
-def test_what_serves_is_told_to_be_left_out(
+def test_what_waits_for_a_tuning_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    file = write(tmp_path / "w.yaml", inference(), tuning())
+    source = {"name": "phi", "workspace": "tune-phi-3"}
+    waits = inference({"inference.adapters": [{"source": source}]})
+    file = write(tmp_path / "w.yaml", waits, tuning())
     assert main(["render", file]) == 0
     said = capsys.readouterr()
-    assert "serving" in said.err
-    assert [o["kind"] for o in yaml.safe_load_all(said.out)] == IN_ORDER
+    assert "the tuning of tune-phi-3 (adapter phi) has not finished" in said.err
+    assert [found["kind"] for found in yaml.safe_load_all(said.out)] == IN_ORDER
 
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda path: path.stem)
@@ -137,3 +139,34 @@ def test_every_example_renders_without_a_warning(
     assert said.err == ""
     jobs = [o for o in yaml.safe_load_all(said.out) if o["kind"] == "Job"]
     assert [job["metadata"]["name"] for job in jobs] == [d["metadata"]["name"] for d in tuned]
+
+
+SERVING = sorted((ROOT / "examples" / "inference").glob("*.yaml"))
+SERVED = ["ControllerRevision", "ConfigMap", "Service", "Service", "StatefulSet"]
+
+
+@pytest.mark.parametrize("file", SERVING, ids=lambda path: path.stem)
+def test_what_serves_is_rendered(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["render", str(file)]) == 0
+    said = capsys.readouterr()
+    kinds = [found["kind"] for found in yaml.safe_load_all(said.out) if found]
+    # What a tuning Workspace makes is not known before it has run.
+    later = file.stem == "by-workspace"
+    assert kinds == ([] if later else SERVED)
+    assert ("no Workspace phi-3-dolly" in said.err) == later
+
+
+def test_kaitos_quick_start_with_a_strength(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On both runtimes; KAITO refuses the strength on vLLM."""
+    quick_start = ROOT / "tests" / "jobs" / "data" / "inference_phi_3_adapters.yaml"
+    body = yaml.safe_load(quick_start.read_text())
+    for runtime in ("transformers", "vllm"):
+        body["metadata"]["annotations"]["kaito.sh/runtime"] = runtime
+        made = {o["kind"]: o for o in rendered(capsys, write(tmp_path / "w.yaml", body))}
+        plan = json.loads(made["ConfigMap"]["data"]["plan.json"])
+        assert plan["runtime"] == runtime
+        assert [(a["name"], a["strength"]) for a in plan["adapters"]] == [("phi-3-adapter", 1.0)]
+        [server] = made["StatefulSet"]["spec"]["template"]["spec"]["containers"]
+        assert (server["command"][:2] == ["vllm", "serve"]) == (runtime == "vllm")
