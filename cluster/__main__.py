@@ -101,8 +101,7 @@ def _act(layout: Layout, given: argparse.Namespace) -> int:
     elif given.word == "load":
         store.load(layout, _running(layout), given.image)
     elif given.word == "image":
-        with locked(layout, "images"):
-            name = _IMAGES[given.image](layout)
+        name = _IMAGES[given.image](layout)
         if given.check:
             sys.stdout.write(recipes.contents(layout, name))
         if given.load:

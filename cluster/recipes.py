@@ -16,6 +16,7 @@ from cluster import images, stubs, venvs
 from cluster.commands import run
 from cluster.images import FOLDER
 from cluster.layout import Layout
+from cluster.lock import locked
 from cluster.progress import step
 from cluster.trouble import CommandFailed
 
@@ -41,27 +42,32 @@ def base(layout: Layout) -> str:
     packages = (FOLDER / "base" / "packages.txt").read_text().split()
     recipe = FOLDER / "base" / "Containerfile"
     name = f"localhost/tunery/base:{digest([recipe, FOLDER / 'base' / 'packages.txt'])}"
-    if not images.exists(layout, name):
-        with step("base image of Debian packages"):
-            context = fresh(layout.images / "base.context")
-            argv = [
-                "mmdebstrap",
-                "--variant=minbase",
-                f"--include={','.join(packages)}",
-                "--dpkgopt=force-unsafe-io",
-                "bookworm",
-                str(context / "base.tar"),
-            ]
-            run(images.sandboxed(argv), env={"TMPDIR": str(context)}, timeout_s=1200)
-            images.build(layout, recipe, context, name)
-            shutil.rmtree(context)
+    with locked(layout, "image-base"):
+        if not images.exists(layout, name):
+            _build_base(layout, packages, recipe, name)
     return name
+
+
+def _build_base(layout: Layout, packages: Iterable[str], recipe: Path, name: str) -> None:
+    with step("base image of Debian packages"):
+        context = fresh(layout.images / "base.context")
+        argv = [
+            "mmdebstrap",
+            "--variant=minbase",
+            f"--include={','.join(packages)}",
+            "--dpkgopt=force-unsafe-io",
+            "bookworm",
+            str(context / "base.tar"),
+        ]
+        run(images.sandboxed(argv), env={"TMPDIR": str(context)}, timeout_s=1200)
+        images.build(layout, recipe, context, name)
+        shutil.rmtree(context)
 
 
 def tuner(layout: Layout) -> str:
     """The tuner for tests: no GPU libraries, and the code of the working tree on top."""
     runtime = tuner_runtime(layout)
-    with step(f"{TUNER}: the code"):
+    with locked(layout, "image-tuner"), step(f"{TUNER}: the code"):
         context = fresh(layout.images / "tuner-code.context")
         for package in ("presets", "tuning", "serving"):
             copy_code(ROOT / package, context / package)
@@ -102,17 +108,26 @@ def _of_venv(
     recipe = FOLDER / what / "Containerfile"
     repository = f"localhost/tunery/{what}"
     name = f"{repository}:{digest([Path(stubs.__file__), recipe, *files], below + also)}"
-    if not images.exists(layout, name):
-        context = fresh(layout.images / f"{what}.context")
-        with step(f"{what}: its packages, without what only a GPU needs"):
-            fill(context / "venv")
-        with step(f"{what}: stand-ins for absent libraries, and bytecode"):
-            venvs.finish(context / "venv")
-        with step(f"image {name}"):
-            images.build(layout, recipe, context, name, ["--build-arg", f"BASE={below}"])
-        shutil.rmtree(context)
-        images.remove(layout, *(tag for tag in images.tags(layout, repository) if tag != name))
+    with locked(layout, f"image-{what}"):
+        if not images.exists(layout, name):
+            _build_venv(layout, what, fill, name, below)
+            old = (tag for tag in images.tags(layout, repository) if tag != name)
+            images.remove(layout, *old)
     return name
+
+
+def _build_venv(
+    layout: Layout, what: str, fill: Callable[[Path], None], name: str, below: str
+) -> None:
+    context = fresh(layout.images / f"{what}.context")
+    with step(f"{what}: its packages, without what only a GPU needs"):
+        fill(context / "venv")
+    with step(f"{what}: stand-ins for absent libraries, and bytecode"):
+        venvs.finish(context / "venv")
+    recipe = FOLDER / what / "Containerfile"
+    with step(f"image {name}"):
+        images.build(layout, recipe, context, name, ["--build-arg", f"BASE={below}"])
+    shutil.rmtree(context)
 
 
 def _rename_vllm(site_packages: Path) -> None:
@@ -187,7 +202,7 @@ def _from_dockerfile(layout: Layout, dockerfile: str, name: str) -> str:
     secret = ["--secret", f"id=ca,src={CERTIFICATES}"] if CERTIFICATES.exists() else []
     # Where packages come from is this machine's business: seen while building, not kept.
     settings = [f"--volume={path}:{path}:ro" for path in ("/etc/pip.conf",) if Path(path).exists()]
-    with step(f"{name} from {dockerfile}"):
+    with locked(layout, f"image-{dockerfile}"), step(f"{name} from {dockerfile}"):
         images.build(
             layout,
             ROOT / dockerfile,

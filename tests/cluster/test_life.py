@@ -15,6 +15,7 @@ from rig.kube import Machine
 
 from cluster import store
 from cluster.layout import Layout, default
+from cluster.lock import locked
 from cluster.preflight import look, problems
 from cluster.recipes import ROOT
 
@@ -114,13 +115,14 @@ def test_words_without_a_cluster_say_how_to_start_one(second: Layout) -> None:
 
 
 def test_another_copy_is_waited_for(second: Layout) -> None:
-    second.cache.mkdir(parents=True, exist_ok=True)
-    holder = ["flock", "-x", str(second.lock("cluster")), "sleep", "1"]
-    with subprocess.Popen(holder):
-        time.sleep(0.3)
-        done = say(second, "down")
-    assert done.returncode == 0
-    assert "waiting for it" in done.stderr
+    with locked(second):
+        down = subprocess.Popen(
+            command(second, "down"), cwd=ROOT, stderr=subprocess.PIPE, text=True
+        )
+        assert down.stderr is not None
+        assert "waiting for it" in down.stderr.readline()
+    with down:
+        assert down.wait(timeout=60) == 0
 
 
 def test_this_machine_is_found_fit_by_the_same_look_that_refuses_others() -> None:

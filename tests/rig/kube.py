@@ -25,7 +25,6 @@ from cluster import images, session, store
 from cluster import machine as namespaces
 from cluster.build import build, program
 from cluster.layout import Layout, default
-from cluster.lock import locked
 from cluster.up import Options
 
 SETTING = "TUNERY_KUBECONFIG"
@@ -73,9 +72,8 @@ class Machine:
         """Build an image of the working tree and bring it to the node: `recipes.tuner`,
         `recipes.operator`. Its name; pods say `imagePullPolicy: Never`. After a code change only
         the code is written, in seconds."""
-        with locked(self.layout, "images"):
-            name = recipe(self.layout)
-            store.load(self.layout, self.pid, name)
+        name = recipe(self.layout)
+        store.load(self.layout, self.pid, name)
         return name
 
 
@@ -86,13 +84,15 @@ class Kube:
     command: Sequence[str]
     namespace: str = "default"
 
-    def __call__(self, *argv: str, stdin: str | None = None) -> str:
+    def __call__(self, *argv: str, stdin: str | None = None, limit_s: int = 120) -> str:
         """Standard output of kubectl; AssertionError with what it said when it fails."""
-        done = self.attempt(*argv, stdin=stdin)
+        done = self.attempt(*argv, stdin=stdin, limit_s=limit_s)
         assert done.returncode == 0, f"kubectl {' '.join(argv)}: {done.stderr.strip()}"
         return done.stdout
 
-    def attempt(self, *argv: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+    def attempt(
+        self, *argv: str, stdin: str | None = None, limit_s: int = 120
+    ) -> subprocess.CompletedProcess[str]:
         """The finished kubectl, whatever became of it."""
         scope = [] if any(a in argv for a in ("-n", "--raw")) else ["-n", self.namespace]
         return subprocess.run(
@@ -102,7 +102,7 @@ class Kube:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=limit_s,
         )
 
     def apply(self, *objects: Mapping[str, Any]) -> None:
@@ -116,7 +116,8 @@ class Kube:
     def wait(self, what: str, *conditions: str, timeout_s: int = 60) -> None:
         """Wait for `kubectl wait --for` conditions, such as `condition=Ready`, in turn."""
         for condition in conditions:
-            self("wait", f"--for={condition}", what, f"--timeout={timeout_s}s")
+            limit = ("--request-timeout=0", f"--timeout={timeout_s}s")
+            self("wait", f"--for={condition}", what, *limit, limit_s=timeout_s + 30)
 
     def within(self, namespace: str) -> Kube:
         return Kube(self.command, namespace)
