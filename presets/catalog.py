@@ -29,8 +29,8 @@ class Preset:
     chat_template: str | None = None
     """A note, or None when the model's own template is right."""
     weights_image: str | None = None
-    """KAITO's `name:tag` for the weights. Its own is an artifact for oras, no image; an installation
-    that sets weights_registry keeps images of these names there, which pods mount."""
+    """KAITO's `name:tag` for the weights. Its own is an artifact for oras, no image; a registry that
+    the installation names (weights_registry) has images of these names, which pods mount."""
     tuning: bool = True
     why: str | None = None
     """Why it cannot be tuned, as the end of a sentence; None when it can."""
