@@ -29,7 +29,7 @@ class Preset:
     chat_template: str | None = None
     """A note, or None when the model's own template is right."""
     weights_image: str | None = None
-    """KAITO's `name:tag` for the weights. Its own is an artifact for oras, no image; a registry that
+    """KAITO's `name:tag` for the weights. Its own is an artifact for oras; a registry that
     the installation names (weights_registry) has images of these names, which pods mount."""
     tuning: bool = True
     why: str | None = None
