@@ -79,7 +79,9 @@ def _not_found(path: str, name: str, namespace: str, context: Context) -> Proble
     known = context.config_maps or {}
     elsewhere = next((space for space, other in known if other == name), None)
     close = did_you_mean(name, (other for space, other in known if space == namespace))
-    create = f"create it with the key {CONFIG_KEY}" if path.startswith("tuning") else "create it"
+    create = "create it before the Workspace (in one file: above it)"
+    if path.startswith("tuning"):
+        create += f", with the key {CONFIG_KEY}"
     moved = f"it is in namespace '{elsewhere}': a Workspace reads only its own"
     return Problem(path, what, moved if elsewhere else close or create, "generic")
 

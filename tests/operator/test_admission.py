@@ -130,7 +130,8 @@ def test_a_config_map_that_is_gone_is_missing_although_it_is_remembered(catalog:
     lines = refusal(ask(catalog, request("CREATE", body), Server({}), known={CONFIG: GOOD}))
     assert lines == [
         "ConfigMap 'my-config' specified in 'config' not found in namespace 'default': "
-        "tuning.config; create it with the key training_config.yaml"
+        "tuning.config; create it before the Workspace (in one file: above it), "
+        "with the key training_config.yaml"
     ]
 
 
