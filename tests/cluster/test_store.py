@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from rig.kube import BUSYBOX, Kube, Machine, pod
+from rig.kube import BUSYBOX, Kube, Machine, beside, pod
 
-from cluster import images, store
+from cluster import control, images, processes, store, up
+from cluster import machine as namespaces
 from cluster.commands import run
+from cluster.layout import Layout
 
 NAME = "localhost/test-store:1"
 
@@ -23,6 +25,22 @@ def built(machine: Machine, tmp_path: Path) -> Iterator[str]:
     images.build(machine.layout, recipe, tmp_path, NAME)
     yield NAME
     images.remove(machine.layout, NAME)
+
+
+@pytest.fixture
+def spare(machine: Machine, tmp_path: Path) -> Iterator[Layout]:
+    """The folders of another machine."""
+    layout = beside(tmp_path / "spare")
+    yield layout
+    namespaces.destroy(layout)
+
+
+def with_containerd(layout: Layout) -> Machine:
+    """A machine that runs containerd alone."""
+    pid = up.made_anew(layout)
+    processes.start(layout, pid, control.daemons(layout)["containerd"])
+    control.wait_for_containerd(layout, pid)
+    return Machine(layout, pid)
 
 
 def blobs(machine: Machine) -> set[str]:
@@ -50,6 +68,27 @@ def test_images_of_registries_are_forgotten_and_ours_stay(machine: Machine, buil
     foreign = "registry.tunery.test/yesterday:1"
     run(store.ctr(machine.layout, machine.pid, "images", "tag", built, foreign))
     assert foreign in names(machine)
-    store.forget_others(machine.layout, machine.pid)
+    store.forget_images(machine.layout, machine.pid)
     assert names(machine) >= {BUSYBOX, built}
     assert foreign not in names(machine)
+
+
+def test_the_next_machine_has_the_images_and_none_of_the_containers(spare: Layout) -> None:
+    first = with_containerd(spare)
+    store.load(spare, first.pid, str(images.busybox(spare)))
+    run(store.ctr(spare, first.pid, "containers", "create", BUSYBOX, "left"))
+    namespaces.destroy(spare)
+    second = with_containerd(spare)
+    assert BUSYBOX in names(second)
+    assert store.forget_containers(spare, second.pid)
+    assert not store.forget_containers(spare, second.pid)
+    assert BUSYBOX in names(second)
+
+
+def test_one_machine_at_a_time_has_the_kept_images(spare: Layout) -> None:
+    with_containerd(spare)
+    with store.claimed(spare) as kept:
+        assert kept is None
+    namespaces.destroy(spare)
+    with store.claimed(spare) as kept:
+        assert kept is not None

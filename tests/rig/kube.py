@@ -192,6 +192,15 @@ def namespace(kube: Kube) -> Iterator[Kube]:
     kube("delete", "namespace", name, "--wait=false")
 
 
+def beside(folder: Path) -> Layout:
+    """The folders of another cluster, which needs nothing built."""
+    built, layout = default(), Layout(*(folder / x / "tunery" / "cluster" for x in "cs"))
+    layout.cache.mkdir(parents=True)
+    for part in (built.binaries, built.images):
+        (layout.cache / part.name).symlink_to(part)
+    return layout
+
+
 def pod(name: str, *argv: str, **spec: Any) -> Object:
     """A pod that meets "restricted" and runs `argv` in busybox; `spec` is added to its spec."""
     container: Object = {
