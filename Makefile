@@ -42,9 +42,13 @@ test: setup system cluster-packages ## everything but the long proofs, with one 
 test-fast: setup system ## what needs neither training nor a cluster
 	@$(PYTEST) -n 2 -m "not long and not cluster" tests --ignore=tests/training --ignore=tests/chain
 
-demo: demo-local ## a tuning Workspace, end to end, on this machine
+DEMO_NODE = --gpus 1 --label apps=brambleport \
+	--label node.kubernetes.io/instance-type=Standard_NC24ads_A100_v4
 
-demo-local: setup system
+demo: setup system cluster-packages ## kubectl apply to an answer, on a cluster of its own
+	@$(CLUSTER) with $(DEMO_NODE) -- $(BIN)/python scripts/demo.py
+
+demo-local: setup system ## the same without a cluster: tunery run
 	@$(BIN)/python scripts/demo_local.py
 
 bench: setup system ## the tables of docs/benchmarks.md

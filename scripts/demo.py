@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -70,6 +71,8 @@ class Demo:
         self.helm(
             *("upgrade", "--install", "tunery", "charts/tunery", "--wait", "--timeout=120s"),
             *("--namespace", SYSTEM, "--create-namespace", "--values", "examples/demo-values.yaml"),
+            # Another build has the same name: the operator's pod must be made anew.
+            *("--set-string", f"podAnnotations.demo={int(time.time())}"),
         )
 
     def tune(self) -> str:
