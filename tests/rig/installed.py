@@ -82,6 +82,8 @@ def tunery(machine: Machine, kube: Kube) -> Iterator[Tunery]:
         machine.image(recipe)
     label(kube)
     settings = [part for key, value in values.items() for part in ("--set", f"{key}={value}")]
+    # Another build has the same name: the operator's pod must be made anew.
+    settings += ["--set-string", f"podAnnotations.test={time.time_ns()}"]
     where = (
         "--namespace",
         SYSTEM,
