@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: setup system check format test test-fast demo demo-local bench kill-matrix options constraints clean
+.PHONY: setup system check format test test-fast demo demo-local bench kill-matrix options crd constraints clean
 
 setup: $(READY) ## a .venv with everything, and the Debian packages the tests use
 
@@ -56,6 +56,9 @@ bench: setup system ## the tables of docs/benchmarks.md
 
 options: setup ## what TRL, PEFT and transformers accept, as data
 	@$(BIN)/python scripts/generate_options.py
+
+crd: setup ## charts/tunery/files/crd.yaml from scripts/crd
+	@$(BIN)/python -m scripts.crd
 
 constraints: setup ## pin what is installed now, without naming where it came from
 	@$(BIN)/uv pip compile -q --no-emit-index-url --no-header --no-annotate --all-extras pyproject.toml -o constraints.txt

@@ -14,8 +14,12 @@ import pytest
 import yaml
 from rig.chart import CHART, NAMESPACE, ROOT, Object, helm, only, refusal, template
 
+from jobs.context import Context
 from jobs.installation import Installation
 from jobs.rules.general import CHECKED
+from jobs.validate import validate_create
+from jobs.workspace import parse
+from presets import load
 from settings import Process, read
 from webhook import PATH
 
@@ -332,3 +336,41 @@ def test_the_schema_and_the_values_know_the_same_keys() -> None:
     unset = {"global", "resources.claims"}
     issuer = {f"webhook.certManager.issuerRef.{key}" for key in ("group", "kind", "name")}
     assert described - written == unset | issuer
+
+
+PAGE = (ROOT / "docs" / "operator.md").read_text("utf-8")
+
+
+def test_every_value_is_explained() -> None:
+    rows = re.findall(r"^\| (`[^|]+) \|", PAGE, re.MULTILINE)
+    told = {name for row in rows for name in re.findall(r"`([\w.]+)`", row)}
+    whole = {"resources", "webhook.certManager.issuerRef"}
+    leaves = {k for k in keys(VALUES) if not any(o.startswith(f"{k}.") for o in keys(VALUES))}
+    assert {k for k in leaves if not any(k.startswith(w) for w in whole)} <= told
+    assert whole <= told
+
+
+def test_every_right_is_explained(home: Path) -> None:
+    section = PAGE.split("## Rights")[1].split("## ")[0]
+    table = dict(re.findall(r"^\| ([^|]+) \| ([a-z, ]+) \|", section, re.MULTILINE))
+    told = {
+        (resource, verb)
+        for names, verbs in table.items()
+        for resource in re.findall(r"`([a-z/]+)`", names)
+        for verb in verbs.split(", ")
+    }
+    values = {"replicas": 2, "userRoles": False}
+    granted = {
+        (resource, verb)
+        for rule in rules(template(home, values))
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    assert told == granted
+
+
+def test_the_first_workspace_of_the_page_is_admitted() -> None:
+    (text,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    workspace, problems = parse(yaml.safe_load(text))
+    assert workspace is not None and problems == ()
+    assert validate_create(workspace, Context(load(), config_maps={})) == ()
