@@ -28,6 +28,7 @@ from webhook import Options, Webhook
 from wire import Exchange
 from workqueue import WorkQueue
 
+_POSTERS = 4
 _ROUND_S = 600.0
 """Every Workspace is looked at this often, whatever happened: a lost wake-up costs no more."""
 
@@ -44,12 +45,13 @@ class Engine:
         self.queue: WorkQueue[Name] = WorkQueue(self._runs)
         self.caches = Caches(self._kube, self.queue.add)
         self._poller = Poller(self.caches.progressed)
+        self._journal = Journal(self._kube, process.pod_name)
         self._reconciler = Reconciler(
             self._kube,
             self.caches,
             self.queue,
             self._poller,
-            Journal(self._kube, process.pod_name),
+            self._journal,
             self._meters,
             installation,
             catalog,
@@ -105,6 +107,8 @@ class Engine:
             async with asyncio.TaskGroup() as workers:
                 for _ in range(self._process.workers):
                     workers.create_task(self._reconciler.work())
+                for _ in range(_POSTERS):
+                    workers.create_task(self._journal.run())
                 workers.create_task(self._rounds())
         finally:
             self._leads = False

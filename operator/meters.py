@@ -82,7 +82,7 @@ class _Looking(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         found = list(self._workspaces())
-        yield _gauge("tunery_queue_depth", "Workspaces that wait for a worker.", self._queued())
+        yield _gauge("tunery_queue_depth", "Workspaces that wait to be looked at.", self._queued())
         yield _gauge("tunery_leader", "1: this replica writes.", int(self._leads()))
         yield _by_state(found)
         yield from _progress(found)

@@ -143,7 +143,7 @@ class Reconciler:
                 self._caches.expect(key, None)
             self._meters.status_changed(before, wanted)
             log.info("key=%s/%s state=%s", *key, wanted.get("state"))
-        await self._journal.post(body, decision.events, self._now())
+        self._journal.post(body, decision.events, self._now())
 
     def _forget(self, key: Name) -> None:
         self._poller.follow(key, "", ())

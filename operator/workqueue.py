@@ -1,10 +1,10 @@
 """What is to be done next: Workspaces by key, each at most once at a time, none ever lost.
 
 Between the caches, whose changes `add` keys, and the workers of reconcile.py, who `get` them. A key
-that is added while a worker has it, or a moment after, comes up again when that moment is over: a
-pod that starts is four changes within 100 ms, and one look is enough. Two lanes: Workspaces that
-run something go first, so that a thousand new ones do not keep a finished one from being told;
-every fourth place is a new one's, so that they too get on.
+that is added while a worker has it, or within a second after, comes up again when that second is
+over: a pod that starts is four changes within moments, and one look is enough. Two lanes:
+Workspaces that run something go first, so that a thousand new ones do not keep a finished one from
+being told; every fourth place is a new one's, so that they too get on.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from typing import Generic, TypeVar
 
 K = TypeVar("K")
 _LONGEST_S = 60.0
-_REST_S = 0.2
+_REST_S = 1.0
 _EVERY = 4
 
 
 class WorkQueue(Generic[K]):
-    """`runs` says whether a key belongs into the first lane; `rest_s` is that moment."""
+    """`runs` says whether a key belongs into the first lane; `rest_s` is that second."""
 
     def __init__(
         self, runs: Callable[[K], bool] = lambda key: False, rest_s: float = _REST_S
@@ -40,7 +40,8 @@ class WorkQueue(Generic[K]):
         self._taken = 0
 
     def __len__(self) -> int:
-        return len(self._first) + len(self._second)
+        """All that wait, for a worker or for their second to be over."""
+        return len(self._first) + len(self._second) + len(self._again)
 
     def longest_busy_s(self) -> float:
         """How long the slowest of the keys at work has been there."""

@@ -153,7 +153,12 @@ def test_events_are_posted_and_one_that_cannot_be_is_no_trouble() -> None:
             wire = api.wire()
             api.faults.append(Fault("POST", "/events", status=403))
             told = [Event("Normal", "A", "first"), Event("Warning", "B", "x" * 2000)]
-            await Journal(Kube(wire), "pod-1").post(about, told, "2026-01-01T00:00:00Z")
+            journal = Journal(Kube(wire), "pod-1")
+            journal.post(about, told, "2026-01-01T00:00:00Z")
+            poster = asyncio.create_task(journal.run())
+            await until(lambda: api.of("events"))
+            poster.cancel()
+            await asyncio.gather(poster, return_exceptions=True)
             await wire.close()
             (posted,) = api.of("events")
             assert (posted["type"], posted["reason"], posted["count"]) == ("Warning", "B", 1)
