@@ -57,17 +57,30 @@ async def review(request: Mapping[str, Any], context_of: ContextOf) -> Object:
 
 
 async def _problems(request: Mapping[str, Any], context_of: ContextOf) -> tuple[Problem, ...]:
+    """In a thread: the largest object that the API server takes is a second's work, and the loop
+    has others to serve."""
     if request.get("operation") not in ("CREATE", "UPDATE") or request.get("subResource"):
         return ()
-    new, problems = parse(request.get("object"))
-    old = _before(request)
+    old, new, problems = await asyncio.to_thread(_read, request)
     if new is None:
         return problems
-    if old and (_is_going(request["object"]) or not changed(old, new)):
-        return ()  # finalizers and annotations stay writable, whatever the rules say by now
     context = await context_of(new)
-    more = validate_update(old, new, context) if old else validate_create(new, context)
-    return tuple(dict.fromkeys((*problems, *more)))
+    return tuple(dict.fromkeys((*problems, *await asyncio.to_thread(_judged, old, new, context))))
+
+
+def _read(
+    request: Mapping[str, Any],
+) -> tuple[Workspace | None, Workspace | None, tuple[Problem, ...]]:
+    """What it was, what it is to be (None: nothing to judge), and what is wrong with its shape."""
+    new, problems = parse(request.get("object"))
+    old = _before(request)
+    if old and new and (_is_going(request["object"]) or not changed(old, new)):
+        return None, None, ()  # finalizers and annotations stay writable, whatever rules say by now
+    return old, new, problems
+
+
+def _judged(old: Workspace | None, new: Workspace, context: Context) -> tuple[Problem, ...]:
+    return validate_update(old, new, context) if old else validate_create(new, context)
 
 
 def _before(request: Mapping[str, Any]) -> Workspace | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -291,3 +292,26 @@ def test_a_bug_is_told_in_our_words_and_its_text_only_in_the_log(
     assert "secret" not in str(response)
     assert "uid=u-1" in response["status"]["message"]
     assert "a secret detail" in caplog.text
+
+
+def test_the_largest_workspace_keeps_nobody_else_waiting(catalog: Catalog) -> None:
+    urls = [f"https://data.invalid/{number:09}" for number in range(20_000)]
+    asked = request("UPDATE", tuning({"tuning.input.urls": urls}), tuning())
+    pauses_s = []
+
+    async def look_at_the_clock() -> None:
+        while True:
+            began_s = time.monotonic()
+            await asyncio.sleep(0)
+            pauses_s.append(time.monotonic() - began_s)
+
+    async def scenario() -> float:
+        clock = asyncio.create_task(look_at_the_clock())
+        began_s = time.monotonic()
+        context_of = looking_up(Context(catalog), dict, Server({}).read)
+        assert (await review(asked, context_of))["response"]["allowed"] is True
+        clock.cancel()
+        return time.monotonic() - began_s
+
+    whole_s = asyncio.run(scenario())
+    assert max(pauses_s) < whole_s / 3
