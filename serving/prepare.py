@@ -67,7 +67,9 @@ def prepare(plan: ServePlan, note: Note) -> ServeWords:
     ready.write(plan, found.folder, served)
     shutil.rmtree(Path(plan.places.adapters) / _INCOMING, ignore_errors=True)
     told = {one.name: one for one in (*map(_words, good), *bad, *unfit)}
-    names = [model.name, *(one.name for one in served)]
+    # With transformers all parts of the one model are names of it.
+    one_model = plan.runtime == "transformers"
+    names = [model.name, *(n for one in served for n in (one.parts if one_model else [one.name]))]
     return ServeWords(
         state="done",
         revision=found.revision,

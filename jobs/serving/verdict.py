@@ -142,8 +142,11 @@ def _words(serving: Serving, source: AdapterSource, found: AdapterWords | None) 
         return {"reason": "NoSource", "message": short(problem.line(), 500)}
     if found is None:
         return {}
+    pin = next((p for p in serving.sources.pins if p.name == source.name), None)
+    # The kubelet has mounted what was pinned, and `prepare` sees only a folder.
+    digest = (pin.image if pin else source.image or "").partition("@")[2]
     parts = {
-        "digest": found.digest,
+        "digest": found.digest or digest,
         "reason": found.kind,
         "message": found.sentence or found.warning,
     }

@@ -24,7 +24,7 @@ import pytest
 from rig.chart import Object, only, template
 from rig.installed import APP, INSTANCE_TYPE, label
 from rig.kube import Kube, Machine
-from rig.manifests import tuning
+from rig.manifests import inference, tuning
 from rig.wired import wired
 
 import presets
@@ -151,7 +151,8 @@ async def whole_life(
     machine: Machine, user: Kube, system: str, token: str, recorder: Recorder
 ) -> None:
     """Twelve revisions of a Workspace, its Job edited by hand on the way."""
-    installation = Installation("localhost/tunery/absent:1", system, image_pull_policy="Never")
+    image = "localhost/tunery/absent:1"
+    installation = Installation(image, system, image_pull_policy="Never", vllm_image=image)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -192,8 +193,20 @@ def revise(user: Kube) -> None:
         wanted = f"jsonpath={{.metadata.annotations.workspace\\.kaito\\.io/revision}}={number}"
         user.wait("job/codes", "create")
         user.wait("job/codes", wanted)
+    serve(user)
     user("patch", "job", "codes", "--type=merge", '-p={"spec":{"backoffLimit":99}}')
     user.wait("job/codes", "jsonpath={.spec.backoffLimit}=3")
+
+
+def serve(user: Kube) -> None:
+    """A model, by a StatefulSet that is made anew once, as KAITO's is that had no such label."""
+    user.apply(inference({"metadata.name": "serve", "resource": workspace(1)["resource"]}))
+    user.wait("statefulset/serve", "create")
+    old = user.get("statefulset", "serve")["metadata"]["uid"]
+    user("label", "statefulset", "serve", "tunery.sh/run-")
+    user.attempt("wait", "statefulset/serve", "--for=delete", "--timeout=20s")
+    user.wait("statefulset/serve", "create")
+    assert user.get("statefulset", "serve")["metadata"]["uid"] != old
 
 
 def revisions(user: Kube) -> int:

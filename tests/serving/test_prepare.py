@@ -116,6 +116,7 @@ def test_every_adapter_is_served_by_its_name(plan: Plan, made: Path, image: str)
         "model": "tiny",
         "max_tokens": None,
         "chat_template": True,
+        "models": ["tiny", *(module["name"] for module in modules)],
     }
     places = [Path(module["path"]) for module in modules]
     assert {path.parent.parent for path in places} == {Path(wanted.places.adapters)}
@@ -177,7 +178,7 @@ def test_all_together_under_one_more_name(plan: Plan, made: Path) -> None:
 def test_transformers_gets_one_folder_with_all_of_them(plan: Plan, tiny: Path, made: Path) -> None:
     adapters = [AdapterPlan(name=name, path=str(made / name)) for name in ("facts", "style")]
     wanted = plan(*adapters, runtime="transformers")
-    assert run(wanted).models == ("tiny",)
+    assert run(wanted).models == ("tiny", "facts", "style")
     folder = Path(wanted.places.ready) / "tiny"
     names = {path.name for path in folder.iterdir()}
     assert names == {path.name for path in tiny.iterdir()} | {CONFIG_FILE, WEIGHTS_FILE}
@@ -187,6 +188,7 @@ def test_transformers_gets_one_folder_with_all_of_them(plan: Plan, tiny: Path, m
         "aliases": ["facts", "style"],
         "max_tokens": 256,
         "chat_template": True,
+        "models": ["tiny"],
     }
 
 

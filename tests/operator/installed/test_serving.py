@@ -9,7 +9,7 @@ from rig import tiny
 from rig.asking import CODES, QUESTIONS, Asking, by_workspace, serving
 from rig.installed import Small
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(600)
 Object = dict[str, Any]
 REASON = '{.status.conditions[?(@.type=="InferenceReady")].reason}'
 
