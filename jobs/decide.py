@@ -75,7 +75,8 @@ def decide(
 
 
 def _events(answer: _Answer, previous: Mapping[str, Any], told: Mapping[str, Any]) -> Events:
-    replaced = answer.serving is not None and answer.serving.replaces
+    answered = previous.get("state") in ("Ready", "NotReady")
+    replaced = answered and answer.serving is not None and answer.serving.replaces
     first = (rolled(changes(previous, told)),) if replaced else ()
     return (*first, *(() if told == previous else events(previous, told)))
 

@@ -28,9 +28,16 @@ def _what(previous: Object, following: Object) -> str:
     parts = [
         *_told("added", [name for name in new if name not in old]),
         *_told("removed", [name for name in old if name not in new]),
+        *_told("pulled instead of mounted", _pulled(previous, following)),
         *_told("changed", [name for name in new if name in old and old[name] != new[name]]),
     ]
     return ", ".join(parts) or "what is served has changed"
+
+
+def _pulled(previous: Object, following: Object) -> list[str]:
+    before = {text(one, "name") for one in adapters(previous) if one.get("pulled")}
+    after = (text(one, "name") for one in adapters(following) if one.get("pulled"))
+    return [name for name in after if name not in before]
 
 
 def _told(how: str, names: list[str]) -> Iterator[str]:

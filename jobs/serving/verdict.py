@@ -30,8 +30,7 @@ _PENDING = "Inference workload is not ready"
 def verdict(serving: Serving, facts: Facts) -> ServingVerdict:
     """What to say of the serving that is there. `facts` are without it."""
     seen = facts.seen
-    there = seen.stateful_set
-    run = there.run if there else serving.order.hash[:10]
+    run = _deployed(serving, facts) or marks.short(serving.order.hash)
     pods = [pod for pod in seen.pods if pod.run == run]
     adapters = tuple(_adapters(serving, pods))
     ready, reason, message = _condition(serving, facts, pods, adapters)
@@ -153,10 +152,17 @@ def _words(serving: Serving, source: AdapterSource, found: AdapterWords | None) 
     return {key: short(value, 500) for key, value in parts.items() if value}
 
 
+def _deployed(serving: Serving, facts: Facts) -> str:
+    """Which serving there is, after what is done now; "" while there is none."""
+    there = facts.seen.stateful_set
+    if there is None or serving.replaces:
+        return marks.short(serving.order.hash) if serving.replaces else ""
+    return there.run
+
+
 def with_verdict(facts: Facts, serving: Serving, memory_gib: int) -> Facts:
     """The facts, and what they say of the serving; `memory_gib` is the servers' limit."""
-    there = facts.seen.stateful_set
-    deployed = there.run if there else ""
+    deployed = _deployed(serving, facts)
     run, found = facts.run, facts
     if run is not None:
         planned = bool(deployed and serving.order.plan)

@@ -160,6 +160,7 @@ def test_one_that_follows_is_replaced_and_says_so(world: World) -> None:
     first, second = world.reconcile(), world.reconcile()
     events = [*first.events, *second.events]
     [event] = [e for e in events if e.reason == "ServingReplaced"]
+    assert [e.reason for e in events] == ["ServingReplaced"]
     assert "adapter facts changed" in event.message and "nothing answers" in event.message
     world.settle()
     # The pod is still the one of before.
