@@ -58,6 +58,7 @@ def of_another_base(data: Path) -> None:
     path = data / "adapter_config.json"
     config = json.loads(path.read_text())
     path.write_text(json.dumps({**config, "base_model_name_or_path": "org/another-model"}))
+    (data / "training.json").unlink()  # Tunery's own record, which knows better
 
 
 def without_weights(data: Path) -> None:

@@ -69,13 +69,11 @@ def test_bad_adapters_are_named_and_the_good_one_is_served(
         name: served.pushed(small.machine, codes_adapter, tmp_path, name, change)
         for name, change in bad.items()
     }
-    private = {"source": {"name": "no-login", "image": codes_image}}
     small.kube.apply(
         serving(
             by_image("codes", codes_image),
             *(by_image(name, image) for name, image in images.items()),
             by_image("gone", f"{REGISTRY}/test/nothing:1"),
-            private,
             by_workspace("absent"),
         )
     )
