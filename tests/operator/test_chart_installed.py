@@ -81,6 +81,14 @@ def test_all_problems_are_lines_of_one_refusal(
     ]
 
 
+def test_each_version_is_judged_as_it_was_written(release: Release, namespace: Kube) -> None:
+    """Not converted on the way: this rule is v1alpha1's alone."""
+    private = {"tuning.preset.accessMode": "private"}
+    assert refusal(namespace, tuning(private)) == ""
+    told = refusal(namespace, tuning({"apiVersion": V1ALPHA1, **private}))
+    assert DENIED + "When AccessMode is private, an image must be provided" in told
+
+
 def test_warnings_are_warnings(release: Release, namespace: Kube) -> None:
     annotated = {"metadata.annotations": {"kaito.sh/enablelb": "true"}}
     told = said(namespace, tuning(annotated))

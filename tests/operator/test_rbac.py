@@ -210,7 +210,9 @@ def serve(user: Kube) -> None:
 
 
 def revisions(user: Kube) -> int:
-    return len(json.loads(user("get", "controllerrevisions", "-o", "json"))["items"])
+    """Of the Workspace that tunes."""
+    chosen = ("-l", "workspace.kaito.io/name=codes", "-o", "json")
+    return len(json.loads(user("get", "controllerrevisions", *chosen))["items"])
 
 
 def configure(user: Kube, process: Process) -> None:
