@@ -4,7 +4,7 @@ CLUSTER := $(BIN)/python -m cluster
 WITH_CLUSTER = $(if $(TUNERY_KUBECONFIG),,$(CLUSTER) with --gpus 1 --)
 
 .PHONY: cluster cluster-packages cluster-up cluster-down cluster-status test-cluster \
-	image-base image-tuner image-tuner-whole image-operator image-vllm-cpu
+	image-base image-tuner image-tuner-whole image-operator image-vllm-cpu test-vllm
 
 cluster: cluster-up ## a real one-node Kubernetes on this machine, built and started
 
@@ -22,6 +22,9 @@ cluster-status: setup
 
 test-cluster: setup cluster-packages ## what only real pods can show
 	@$(WITH_CLUSTER) $(BIN)/pytest tests/cluster
+
+test-vllm: setup cluster-packages ## the real vLLM in a pod of ours, against PEFT: minutes
+	@OMP_NUM_THREADS=1 $(WITH_CLUSTER) $(BIN)/pytest tests/serving/vllm
 
 image-base image-tuner image-operator image-vllm-cpu: image-%: setup cluster-packages
 	@$(CLUSTER) image $*
