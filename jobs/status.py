@@ -19,6 +19,7 @@ from jobs.facts import Facts, NodesVerdict, WantedRun
 from jobs.output import output
 from jobs.reached import Reached
 from jobs.seen import Pod
+from jobs.serving.remembered import adapters
 
 __all__ = ["Facts", "NodesVerdict", "WantedRun", "status"]
 
@@ -53,7 +54,7 @@ def status(facts: Facts, previous: Object, now: str) -> dict[str, Any]:
 
 def _adapters(facts: Facts, previous: Object) -> dict[str, Any]:
     """Of an inference Workspace; kept while it cannot be read, as pins stand there."""
-    told = facts.serving.adapters if facts.serving else previous.get("adapters")
+    told = facts.serving.adapters if facts.serving else adapters(previous)
     return {"adapters": list(told)} if told and facts.kind == "inference" else {}
 
 

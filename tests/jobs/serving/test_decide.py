@@ -357,3 +357,47 @@ def test_the_users_own_template_is_served(catalog: Catalog) -> None:
     world.serve()
     world.settle()
     assert ready(world)[0] == "True" and "snapshot" not in world.status["run"]
+
+
+@pytest.mark.parametrize(
+    "adapters",
+    [
+        None,
+        "abc",
+        7,
+        [1, "x", None],
+        [{"name": 5, "image": [], "workspace": {}}],
+        [{"name": "facts", "workspace": "facts", "image": "no digest"}],
+        [{"name": "facts", "workspace": "facts", "image": ""}, {"pulled": "yes"}],
+    ],
+)
+def test_a_status_that_a_hand_has_written_is_put_right(world: World, adapters: Any) -> None:
+    world.tuned = {FACTS: MADE}
+    world.body["status"] = {"adapters": adapters, "state": "NotReady", "run": 3}
+    world.settle()
+    assert kinds(world) == SERVED
+    assert world.status["adapters"][0]["image"] == f"registry.invalid/a/facts@{DIGEST}"
+    world.body["inference"]["adapters"] = "nonsense"
+    world.body["status"]["adapters"] = adapters
+    world.settle()
+    assert ready(world)[1] == "Refused"
+
+
+def test_several_pods_are_replaced_one_after_the_other(catalog: Catalog) -> None:
+    world = serving(catalog, BY_IMAGE, **{"resource.count": 2})
+    world.nodes = (world.nodes[0], replace(world.nodes[0], name="gpu-2"))
+    world.settle()
+    assert world.objects["StatefulSet", "serve-phi-3"]["spec"]["replicas"] == 2
+    world.serve(**done(good("style")))
+    world.settle()
+    assert ready(world)[0] == "True" and world.status["targetNodeCount"] == 2
+    old = world.pods[0]
+    world.edit("inference.adapters", [{**BY_IMAGE, "strength": "0.5"}])
+    told = world.reconcile()
+    [event] = [e for e in told.events if e.reason == "ServingReplaced"]
+    assert "one after the other" in event.message
+    world.serve(**done(good("style")))
+    world.pods[0] = old
+    world.settle()
+    assert "1 of 2 pods serve the change" in ready(world)[2]
+    assert world.status["state"] == "NotReady"
