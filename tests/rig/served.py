@@ -5,6 +5,7 @@ from rig.served import codes_adapter, codes_image  # noqa: F401  fixtures
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -48,7 +49,9 @@ def pushed(
     for file in data.iterdir():
         file.chmod(0o644)
     change(data)
-    reference = f"{REGISTRY}/test/{name}-adapter:1"
+    # Nodes keep what they have pulled: other contents need another tag.
+    contents = hashlib.sha256(json.dumps(trained.folder_sha256(data)).encode()).hexdigest()
+    reference = f"{REGISTRY}/test/{name}-adapter:{contents[:12]}"
     volume_image(machine, folder / name, reference)
     return reference
 
