@@ -33,7 +33,8 @@ def test_a_missing_config_map_is_told_in_kaitos_words(create: Judge) -> None:
     assert problem.kaito() == (
         "ConfigMap 'mine' specified in 'config' not found in namespace 'default': tuning.config"
     )
-    assert problem.do == "create it before the Workspace (in one file: above it), with the key training_config.yaml"
+    first = "create it before the Workspace (in one file: above it)"
+    assert problem.do == f"{first}, with the key training_config.yaml"
 
 
 def test_the_nearest_config_map_is_named(create: Judge) -> None:
