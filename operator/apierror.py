@@ -6,9 +6,10 @@ not the four kilobytes of a dumped structure.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, Literal
+
+import orjson
 
 Kind = Literal["transient", "conflict", "absent", "gone", "forbidden", "invalid", "throttled"]
 _KINDS: Mapping[int, Kind] = {
@@ -49,7 +50,7 @@ def unreachable(error: Exception) -> ApiError:
 def refused(code: int, body: bytes, headers: Mapping[str, str]) -> ApiError:
     """An answer that is no success; `body` is a Status, or a proxy's page."""
     try:
-        status = json.loads(body)
+        status = orjson.loads(body)
     except ValueError:
         status = None
     told = status if isinstance(status, dict) else {}

@@ -9,13 +9,13 @@ was created through v1alpha1.
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
 import aiohttp
+import orjson
 
 import apierror
 from apierror import ApiError
@@ -115,7 +115,7 @@ class Kube:
             total_s=None,
         )
         async for line in self._lines(request):
-            event = json.loads(line)
+            event = orjson.loads(line)
             if event["type"] == "ERROR":
                 raise apierror.of_status(event["object"])
             yield event
@@ -179,9 +179,9 @@ class Kube:
                 code = response.status
                 if code >= 400:
                     raise apierror.refused(code, body, response.headers)
-                found: Object = json.loads(body)
+                found: Object = orjson.loads(body)
                 return found
-        except (aiohttp.ClientError, OSError, TimeoutError, json.JSONDecodeError) as error:
+        except (aiohttp.ClientError, OSError, TimeoutError, orjson.JSONDecodeError) as error:
             raise apierror.unreachable(error) from error
         finally:
             self._counted(verb, code)

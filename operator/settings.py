@@ -23,7 +23,7 @@ class Process:
 
     metrics_port: int = 8080
     """/metrics, /healthz and /readyz."""
-    workers: int = 16
+    workers: int = 32
     """Workspaces that are worked on at once."""
     replicas: int = 1
     """More than one: the Lease says who writes."""

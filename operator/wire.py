@@ -12,7 +12,6 @@ An `Exchange` is what kube.py is made with, so a test can put faults between any
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -21,6 +20,7 @@ from typing import Any
 
 import aiohttp
 import kopf
+import orjson
 
 _CONNECT_S = 10
 _LOGIN_S = 60.0
@@ -72,7 +72,7 @@ class Wire:
         async with self._session.request(
             request.method,
             self._server + request.path,
-            data=None if request.body is None else json.dumps(request.body),
+            data=None if request.body is None else orjson.dumps(request.body, default=dict),
             headers={
                 **self._authorization(),
                 "Accept": request.accept,
