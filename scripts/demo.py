@@ -70,7 +70,7 @@ class Demo:
         say("Install Tunery")
         self.helm(
             *("upgrade", "--install", "tunery", "charts/tunery", "--wait", "--timeout=120s"),
-            *("--namespace", SYSTEM, "--create-namespace", "--values", "examples/demo-values.yaml"),
+            *("--namespace", SYSTEM, "--create-namespace", "--values", "scripts/demo-values.yaml"),
             # Another build has the same name: the operator's pod must be made anew.
             *("--set-string", f"podAnnotations.demo={int(time.time())}"),
         )

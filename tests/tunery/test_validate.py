@@ -76,7 +76,7 @@ def test_a_config_map_that_is_not_in_the_files_is_only_a_warning(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "alone.yaml"
-    file.write_text(EXAMPLE.read_text().split("\n---\n")[0])
+    file.write_text(EXAMPLE.read_text().split("\n---\n")[1])
     code, lines = said(capsys, str(file))
     assert code == 0
     assert lines[0].startswith(f"{file}: warning: ")
