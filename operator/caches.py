@@ -1,6 +1,6 @@
 """Everything the operator knows of the cluster, and whom a change concerns.
 
-Twelve informers fill it; reconcile.py asks it for one Workspace's `Seen` and puts in what its own
+Its informers fill it; reconcile.py asks it for one Workspace's `Seen` and puts in what its own
 writes answered. A change adds the Workspaces that it concerns to the queue, nobody else: a node
 those that run on it or wait for one, a ConfigMap those that name it, a tuning Workspace those that
 serve its adapter.
@@ -81,6 +81,14 @@ class Caches:
             "v1", "ConfigMap", slim.config_map, self._config_map_changed, labels=f"!{slim.RUN}"
         )
         # All of the cluster's: whose name is taken must not be written over.
+        self.other_jobs = informer(
+            "batch/v1",
+            "Job",
+            slim.holder,
+            self._other_job_changed,
+            labels=f"!{slim.WORKSPACE}",
+            metadata_only=True,
+        )
         self.stateful_sets, self.services = (
             informer(version, kind, slim.holder, self._holder_changed, metadata_only=True)
             for version, kind in (("apps/v1", "StatefulSet"), ("v1", "Service"))
@@ -112,6 +120,7 @@ class Caches:
             self.revisions,
             self.snapshots,
             self.config_maps,
+            self.other_jobs,
             self.stateful_sets,
             self.services,
             self.nodes,
@@ -126,7 +135,7 @@ class Caches:
         body, services = self.workspaces.items.get(key), self.services.items
         both = ((namespace, key[1]), (namespace, headless(key[1])))
         return seen.Seen(
-            job=self.jobs.items.get(key),
+            job=self.jobs.items.get(key) or self._taken(key, body),
             pods=pods,
             nodes=self._nodes,
             revisions=self._revisions.of(key),
@@ -138,6 +147,14 @@ class Caches:
             stateful_set=self.stateful_sets.items.get(key),
             services=tuple(services[name] for name in both if name in services),
         )
+
+    def _taken(self, key: Name, body: Object | None) -> seen.Job | None:
+        """A Job of somebody else that has the Workspace's name. One of ours without its label is
+        none: it is applied again."""
+        other = self.other_jobs.items.get(key)
+        if other is None or body is None or other.owner_uid == body["metadata"].get("uid"):
+            return None
+        return seen.Job(other.name, other.uid, other.owner_uid, run="", deleting=other.deleting)
 
     def take(self, answer: Object) -> None:
         """What the server answered to a write of ours."""
@@ -190,6 +207,12 @@ class Caches:
 
     def _job_changed(self, key: Name, before: seen.Job | None, after: seen.Job | None) -> None:
         self._wake(key)
+
+    def _other_job_changed(
+        self, key: Name, before: seen.Holder | None, after: seen.Holder | None
+    ) -> None:
+        if key in self.workspaces.items:
+            self._wake(key)
 
     def _pod_changed(
         self, name: Name, before: Owned[seen.Pod] | None, after: Owned[seen.Pod] | None

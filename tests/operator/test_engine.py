@@ -248,3 +248,46 @@ def test_a_config_map_wakes_those_who_name_it_and_no_others() -> None:
                 assert api.writes("two") == []
 
     asyncio.run(scenario())
+
+
+def test_a_job_of_somebody_else_is_told_and_never_touched() -> None:
+    theirs = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": "one", "namespace": "default"},
+        "spec": {"mine": True},
+    }
+
+    async def scenario() -> None:
+        async with running() as api:
+            api.put("nodes", node())
+            before = api.put("jobs", theirs)
+            api.put("workspaces", workspace())
+            async with operating(api) as engine:
+                await until(lambda: "belongs to somebody else" in _message(api))
+                await settled(api, engine)
+                assert api.of("jobs") == [before]
+                assert api.writes("/jobs/") == []
+                api.remove("jobs", "default", "one")
+                await until(lambda: api.of("jobs"))
+                assert "template" in api.of("jobs")[0]["spec"]
+
+    asyncio.run(scenario())
+
+
+def test_our_job_without_its_label_is_labelled_again() -> None:
+    async def scenario() -> None:
+        async with running() as api:
+            api.put("nodes", node())
+            api.put("workspaces", workspace())
+            async with operating(api) as engine:
+                await until(lambda: api.of("jobs"))
+                await settled(api, engine)
+                job = api.of("jobs")[0]
+                api.put("jobs", {**job, "metadata": {**job["metadata"], "labels": {}}})
+                await until(lambda: api.of("jobs")[0]["metadata"].get("labels"))
+                await settled(api, engine)
+                assert api.of("jobs")[0]["metadata"]["uid"] == job["metadata"]["uid"]
+                assert engine.caches.jobs.items
+
+    asyncio.run(scenario())
