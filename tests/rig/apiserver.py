@@ -70,7 +70,8 @@ class ApiServer:
         self.log: list[Asked] = []
         self.faults: list[Fault] = []
         self._version = 100
-        self._history: list[tuple[int, str, str, Object]] = []
+        self._history: list[tuple[int, str, Object | None, Object | None]] = []
+        """(version, plural, before, after)"""
         self._forgotten = 0
         self._news = asyncio.Event()
         self._watches: set[asyncio.Task[Any]] = set()
@@ -104,14 +105,14 @@ class ApiServer:
         }
         new = {**body, "metadata": {**kept, "resourceVersion": str(self._version)}}
         self.objects[key] = new
-        self._tell("MODIFIED" if old else "ADDED", plural, new)
+        self._tell(plural, old, new)
         return new
 
     def remove(self, plural: str, namespace: str, name: str) -> Object:
         body = copy.deepcopy(self.objects.pop((plural, namespace, name)))
         self._version += 1
         body["metadata"]["resourceVersion"] = str(self._version)
-        self._tell("DELETED", plural, body)
+        self._tell(plural, body, None)
         return body
 
     def forget(self) -> None:
@@ -129,8 +130,8 @@ class ApiServer:
     def watching(self) -> int:
         return len(self._watches)
 
-    def _tell(self, kind: str, plural: str, body: Object) -> None:
-        self._history.append((self._version, kind, plural, copy.deepcopy(body)))
+    def _tell(self, plural: str, before: Object | None, after: Object | None) -> None:
+        self._history.append((self._version, plural, *copy.deepcopy((before, after))))
         self._news.set()
         self._news = asyncio.Event()
 
@@ -228,9 +229,16 @@ class ApiServer:
             self._watches.discard(task)
 
     def _since(self, since: int, plural: str, query: Mapping[str, str]) -> Iterator[Object]:
-        for version, kind, of, body in self._history:
-            if version > since and of == plural and _chosen(body, query):
-                yield {"type": kind, "object": body}
+        for version, of, before, after in self._history:
+            if version <= since or of != plural:
+                continue
+            was = before is not None and _chosen(before, query)
+            if after is not None and _chosen(after, query):
+                yield {"type": "MODIFIED" if was else "ADDED", "object": after}
+            elif before is not None and was:
+                # Gone, or no longer one of those that were asked for.
+                metadata = {**before["metadata"], "resourceVersion": str(version)}
+                yield {"type": "DELETED", "object": {**before, "metadata": metadata}}
 
 
 @asynccontextmanager
