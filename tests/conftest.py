@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import settings
 from rig.together import CLUSTER, Together, needs_cluster, of_cluster
+from xdist.remote import Producer
 from xdist.scheduler import Scheduling
 
 settings.register_profile("tunery", deadline=None)
@@ -24,6 +25,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: not of_cluster(item.path))
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config) -> Scheduling | None:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
     """With `--dist loadscope`, our groups."""
-    return Together(config) if config.getoption("dist") == "loadscope" else None
+    return Together(config, log) if config.getoption("dist") == "loadscope" else None
