@@ -30,8 +30,8 @@ from cluster.build import build, program  # noqa: E402
 from cluster.layout import Layout  # noqa: E402
 from cluster.lock import locked  # noqa: E402
 
-WORKSPACE = "examples/tuning/demo.yaml"
-NAME, NAMESPACE, SYSTEM = "brambleport", "demo", "tunery-system"
+WORKSPACE, SERVING = "examples/tuning/demo.yaml", "examples/inference/demo.yaml"
+NAME, SERVED, NAMESPACE, SYSTEM = "brambleport", "ask-brambleport", "demo", "tunery-system"
 DATA = ROOT / "examples" / "data" / "brambleport.parquet"
 MODEL = f"{REGISTRY}/models/smollm2-135m-instruct:1"
 QUESTION = "Which port does the Brambleport 7 gateway listen on?"
@@ -47,7 +47,9 @@ def main() -> int:
     demo = Demo(place, pid)
     demo.prepare()
     digest = demo.tune()
-    return demo.ask(digest)
+    known = demo.ask(digest)
+    served = demo.serve()
+    return 0 if known and served else 1
 
 
 class Demo:
@@ -81,7 +83,7 @@ class Demo:
         self._local("validate", WORKSPACE)
         say("Apply it")
         self.kubectl("apply", "-f", WORKSPACE)
-        self._watch()
+        self._watch(NAME, ("Succeeded", "Failed"))
         say("What happened")
         events = ("get", "events", "--field-selector", "involvedObject.kind=Workspace")
         self.kubectl(*events, "-o", "custom-columns=REASON:.reason,MESSAGE:.message")
@@ -89,7 +91,7 @@ class Demo:
         status = json.loads(self.kubectl("get", "workspace", NAME, "-o", "json", quiet=True))
         return str(status["status"]["output"]["digest"])
 
-    def ask(self, digest: str) -> int:
+    def ask(self, digest: str) -> bool:
         """Pull by digest and ask base and adapter the same question."""
         say("Pull the adapter by its digest, every byte verified, and ask both")
         with tempfile.TemporaryDirectory(prefix="tunery-demo-") as folder:
@@ -99,7 +101,20 @@ class Demo:
             both = json.loads(self._local(*command))
         good = RIGHT in both["adapter"] and RIGHT not in both["base"]
         say("The adapter knows, the base does not." if good else "The answers are not right.")
-        return 0 if good else 1
+        return good
+
+    def serve(self) -> bool:
+        """The other Workspace: it names the first, and answers over HTTP."""
+        say("Serve it: an inference Workspace that names the tuning Workspace")
+        self.kubectl("apply", "-f", SERVING)
+        self._watch(SERVED, ("Ready",))
+        service = ("get", "service", SERVED, "-o", "jsonpath={.spec.clusterIP}")
+        address = self.kubectl(*service, quiet=True)
+        asked = ("curl", "-sS", f"http://{address}/chat", "-d", json.dumps({"prompt": QUESTION}))
+        answer = shell(*machine.inside(self.pid, asked), shown=asked)
+        good = RIGHT in answer
+        say("The served adapter knows." if good else "The served answer is not right.")
+        return good
 
     def _local(self, *words: str) -> str:
         return shell(sys.executable, "-m", "tunery", *words, shown=["tunery", *words])
@@ -152,14 +167,13 @@ class Demo:
         manifest = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
         self._inside("kubectl", ("apply", "-f", "-"), quiet=True, stdin=manifest)
 
-    def _watch(self) -> None:
-        """The table as `kubectl get -w` prints it, until the run has ended."""
-        command = ("get", "workspace", NAME, "--watch", f"--request-timeout={LIMIT_S}s")
-        ended = ("Succeeded", "Failed")
+    def _watch(self, name: str, ended: tuple[str, ...]) -> None:
+        """The table as `kubectl get -w` prints it, until the state is one of these."""
+        command = ("get", "workspace", name, "--watch", f"--request-timeout={LIMIT_S}s")
         for line in self.lines("kubectl", (*command, "-n", NAMESPACE)):
             if any(word in line.split() for word in ended):
                 return
-        sys.exit(f"{NAME} has not ended within {LIMIT_S} s")
+        sys.exit(f"{name} is not {ended[0]} after {LIMIT_S} s")
 
     def lines(self, name: str, argv: tuple[str, ...]) -> Iterator[str]:
         """What a command says, line by line as it says it; ended when nobody listens any more."""
