@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 
 import pytest
 
@@ -51,6 +52,17 @@ def test_staging_modules_have_the_version_of_kubernetes() -> None:
     assert set(versions.values()) == {published}
     needed = required(kubernetes.folder / "go.mod")
     assert {m for m, v in needed.items() if v == "v0.0.0"} <= set(versions)
+
+
+def test_what_several_parts_need_has_one_version_and_is_compiled_once() -> None:
+    versions: dict[str, set[str]] = defaultdict(set)
+    for part in PARTS.values():
+        go_mod = part.folder / "go.mod"
+        for module, version in {**required(go_mod), **replaced(go_mod)}.items():
+            # containerd is ahead of our Kubernetes; it uses little of these.
+            if not (part.name == "containerd" and module.startswith("k8s.io/")):
+                versions[module].add(version)
+    assert {module: found for module, found in versions.items() if len(found) > 1} == {}
 
 
 def test_clients_of_the_api_are_at_most_one_version_newer_than_the_server() -> None:
