@@ -162,9 +162,7 @@ class Seen:
 
 
 async def watching(kube: Kube, source: Source, take: Any) -> None:
-    version = ""
-    async for page in kube.pages(source):
-        version = page.version
+    version = (await kube.page(source)).version
     while True:
         async for event in kube.watch(source, version, 3000):
             version = event["object"]["metadata"]["resourceVersion"]
@@ -194,12 +192,17 @@ def workspace(name: str) -> dict[str, Any]:
 
 
 async def create(kube: Kube, seen: Seen, names: Sequence[str], rate: float) -> None:
-    """One after the other at this rate, whatever becomes of them."""
-    began = time.monotonic()
-    for number, name in enumerate(names):
-        await asyncio.sleep(max(0.0, began + number / rate - time.monotonic()))
-        seen.created[name] = time.monotonic()
+    """At this rate, however long each takes."""
+
+    async def one(name: str) -> None:
         await kube.create(workspace(name))
+        seen.created[name] = time.monotonic()
+
+    began = time.monotonic()
+    async with asyncio.TaskGroup() as creations:
+        for number, name in enumerate(names):
+            await asyncio.sleep(max(0.0, began + number / rate - time.monotonic()))
+            creations.create_task(one(name))
 
 
 async def life(operator: Operator, kube: Kube, session: aiohttp.ClientSession, given: Any) -> Any:

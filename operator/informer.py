@@ -73,18 +73,23 @@ class Informer(Generic[T]):
                 await self._rest(error)
 
     async def _list(self) -> str:
-        before = set(self.items) | set(self._versions)
-        version = ""
-        async for page in self._kube.pages(self.source):
-            version = page.version
+        unseen = set(self.items)
+        version, which = await self._read_page("", unseen)
+        while which:
+            version, which = await self._read_page(which, unseen)
+        for name in unseen:
+            self._drop(name, _number(version))
+        return version
+
+    async def _read_page(self, which: str, unseen: set[Name]) -> tuple[str, str]:
+        """The version of the list, and what asks for the next page."""
+        async with self._kube.one_page:
+            page = await self._kube.page(self.source, which)
             self._hear()
             for found in page.items:
                 self.put(found)
-                before.discard(_name(found))
-            await asyncio.sleep(0)
-        for name in before:
-            self._drop(name, _number(version))
-        return version
+                unseen.discard(_name(found))
+            return page.version, page.following
 
     async def _follow(self, version: str) -> None:
         """Watch after watch. Returns (by ApiError "gone") only when a new list is needed."""

@@ -9,6 +9,7 @@ was created through v1alpha1.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +27,8 @@ OWNER = "tunery"
 _APPLY = "application/apply-patch+yaml"
 _MERGE = "application/merge-patch+json"
 _METADATA = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1"
-_PAGE = 500
+_PAGE = 250
+"""Pages are the peak of memory: each holds some megabytes of objects before they are made slim."""
 _WATCH_SILENCE_S = 90.0
 """The server sends a bookmark about every minute."""
 _GRACE_S = 10.0
@@ -64,6 +66,8 @@ class Page:
 
     items: list[Object]
     version: str
+    following: str
+    """What asks for the next page; "" after the last."""
 
 
 class Kube:
@@ -78,21 +82,22 @@ class Kube:
         counted: Callable[[str, int], None] = lambda verb, code: None,
         watch_silence_s: float = _WATCH_SILENCE_S,
     ) -> None:
+        self.one_page = asyncio.Lock()
+        """Held by whoever reads a page, so that there is never more than one in memory."""
         self._exchange = exchange
         self._counted = counted
         self._watch_silence_s = watch_silence_s
 
-    async def pages(self, source: Source) -> AsyncIterator[Page]:
-        """All objects of a source, page by page, all of one version."""
+    async def page(self, source: Source, which: str = "") -> Page:
+        """Some objects of a source: the first ones, or those that follow. All of one version."""
         query = {**_selectors(source), "limit": str(_PAGE)}
-        while True:
-            request = Request("GET", _collection(source, query), accept=_accept(source, "List"))
-            found = await self._answer("list", request)
-            metadata = found["metadata"]
-            yield Page(found.get("items") or [], metadata["resourceVersion"])
-            if not metadata.get("continue"):
-                return
-            query["continue"] = metadata["continue"]
+        if which:
+            query["continue"] = which
+        request = Request("GET", _collection(source, query), accept=_accept(source, "List"))
+        found = await self._answer("list", request)
+        metadata = found["metadata"]
+        following = metadata.get("continue") or ""
+        return Page(found.get("items") or [], metadata["resourceVersion"], following)
 
     async def watch(self, source: Source, version: str, seconds: int) -> AsyncIterator[Object]:
         """Events since a version, bookmarks too, until the server ends it after `seconds`.
