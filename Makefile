@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: setup system check format test test-fast demo demo-local bench kill-matrix options crd constraints clean
+.PHONY: setup system check format test test-fast test-operator demo demo-local bench kill-matrix options crd constraints clean
 
 setup: $(READY) ## a .venv with everything, and the Debian packages the tests use
 
@@ -38,6 +38,9 @@ PYTEST = env OMP_NUM_THREADS=1 $(BIN)/pytest --dist loadscope --no-loadscope-reo
 
 test: setup system cluster-packages ## everything but the long proofs, with one cluster for all
 	@$(WITH_CLUSTER) $(PYTEST) -n 3 -m "not long" tests
+
+test-operator: setup system cluster-packages ## all of the operator and of serving, with real pods
+	@$(WITH_CLUSTER) env OMP_NUM_THREADS=1 $(BIN)/pytest tests/operator -m "long or not long"
 
 test-fast: setup system ## what needs neither training nor a cluster
 	@$(PYTEST) -n 2 -m "not long and not cluster" tests --ignore=tests/training --ignore=tests/chain

@@ -23,7 +23,7 @@ from rig.release import Release
 
 from certificates import make
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.long]
 V1ALPHA1 = "kaito.sh/v1alpha1"
 DENIED = 'admission webhook "validation.workspace.kaito.sh" denied the request: '
 BAD = tuning({"tuning.preset.name": "no-such-model"})

@@ -152,6 +152,7 @@ def test_no_gpu_is_told_before_a_job_is_made(small: Small) -> None:
     small.succeeded()
 
 
+@pytest.mark.long
 def test_two_runs_share_one_gpu_one_after_the_other(small: Small) -> None:
     small.kube.apply(small.config(steps=60), small.workspace("first"), small.workspace("second"))
     path = '{.items[*].status.conditions[?(@.type=="JobStarted")].reason}'
@@ -167,6 +168,7 @@ def running_pod(small: Small) -> Object:
     return next(p for p in found if p["status"]["phase"] == "Running")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fault", ["evicted", "killed"])
 def test_an_attempt_that_is_lost_is_told_and_another_made(small: Small, fault: str) -> None:
     small.kube.apply(small.config(steps=4000), small.workspace())
@@ -186,6 +188,7 @@ def test_an_attempt_that_is_lost_is_told_and_another_made(small: Small, fault: s
     small.kube("delete", "workspace", "codes", "--wait=true")
 
 
+@pytest.mark.long
 def test_memory_that_ends_is_told_with_its_limit(small: Small, tunery: Tunery) -> None:
     config = small.config()
     text = config["data"]["training_config.yaml"].replace("r: 16,", "r: 16384,")
@@ -195,6 +198,7 @@ def test_memory_that_ends_is_told_with_its_limit(small: Small, tunery: Tunery) -
     small.kube("delete", "workspace", "codes", "--wait=true")
 
 
+@pytest.mark.long
 def test_a_registry_that_is_away_is_waited_for(small: Small) -> None:
     small.kube.apply(small.config(steps=200), small.workspace())
     small.reaches("{.status.progress.of}", "200", timeout_s=100)

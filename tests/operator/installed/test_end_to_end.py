@@ -73,6 +73,7 @@ def test_an_applied_workspace_ends_with_a_digest_that_answers(
     assert any(output["digest"] in e["message"] for e in told)
 
 
+@pytest.mark.long
 def test_a_finished_run_is_never_run_again_by_itself(small: Small) -> None:
     small.kube.apply(small.workspace())
     before = small.succeeded()
@@ -86,6 +87,7 @@ def test_a_finished_run_is_never_run_again_by_itself(small: Small) -> None:
     assert after["output"] == before["output"] and after["state"] == "Succeeded"
 
 
+@pytest.mark.long
 def test_another_input_and_output_make_another_revision(
     small: Small, tmp_path: Path, tunery: Tunery
 ) -> None:
@@ -155,6 +157,7 @@ def claim(namespace: str, name: str, folder: Path) -> tuple[Object, Object]:
     return volume, wanted
 
 
+@pytest.mark.long
 def test_volumes_in_and_out(small: Small, claims: dict[str, Path], tiny_base: Path) -> None:
     """KAITO's e2e 2: claims for input and output, two rounds."""
     for number in (1, 2):
@@ -179,6 +182,7 @@ def test_volumes_in_and_out(small: Small, claims: dict[str, Path], tiny_base: Pa
         assert tiny.exact(tiny_base, claims["output"]) == 64
 
 
+@pytest.mark.long
 def test_an_edited_config_map_runs_again(small: Small) -> None:
     small.kube.apply(small.workspace())
     first = small.succeeded()
@@ -196,6 +200,7 @@ def test_an_edited_config_map_runs_again(small: Small) -> None:
     assert small.status()["output"]["digest"] == first["output"]["digest"]
 
 
+@pytest.mark.long
 def test_a_change_while_it_trains_stops_the_old_run_first(small: Small) -> None:
     small.kube.apply(small.config(steps=4000), small.workspace())
     small.reaches("{.status.state}", "Running")
@@ -207,6 +212,7 @@ def test_a_change_while_it_trains_stops_the_old_run_first(small: Small) -> None:
     assert status["run"]["revision"] == 2 and status["progress"]["of"] == 4
 
 
+@pytest.mark.long
 def test_a_job_deleted_while_it_trains_comes_back(small: Small) -> None:
     small.kube.apply(small.config(steps=400), small.workspace())
     small.reaches("{.status.state}", "Running")
@@ -217,6 +223,7 @@ def test_a_job_deleted_while_it_trains_comes_back(small: Small) -> None:
     assert small.status()["run"]["revision"] == 1
 
 
+@pytest.mark.long
 def test_what_was_edited_by_hand_is_put_back(small: Small) -> None:
     small.kube.apply(small.config(steps=2000), small.workspace())
     small.reaches("{.status.state}", "Running")
@@ -234,6 +241,7 @@ def test_what_was_edited_by_hand_is_put_back(small: Small) -> None:
     assert left == []
 
 
+@pytest.mark.long
 def test_both_versions_are_served(small: Small) -> None:
     body = small.workspace()
     body["apiVersion"] = "kaito.sh/v1alpha1"

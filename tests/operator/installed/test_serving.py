@@ -9,7 +9,7 @@ from rig import tiny
 from rig.asking import CODES, QUESTIONS, Asking, by_workspace, serving
 from rig.installed import Small
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.long]
 Object = dict[str, Any]
 REASON = '{.status.conditions[?(@.type=="InferenceReady")].reason}'
 

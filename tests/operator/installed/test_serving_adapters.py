@@ -16,7 +16,7 @@ from cluster.addresses import REGISTRY
 from tests.operator.installed.test_end_to_end import claim
 from tests.operator.installed.test_serving import REASON, ready
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.long]
 Object = dict[str, Any]
 
 
