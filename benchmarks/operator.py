@@ -97,6 +97,12 @@ class Operator:
             found[verb] = found.get(verb, 0) + int(float(count))
         return found
 
+    async def looks(self, session: aiohttp.ClientSession) -> int:
+        """Reconciles so far."""
+        text = await self._get(session, "/metrics")
+        found = re.search(r"^tunery_reconcile_seconds_count (\S+)$", text, re.MULTILINE)
+        return int(float(found[1])) if found else 0
+
     async def ready(self, session: aiohttp.ClientSession) -> float:
         """Wait for it; seconds since the process was started."""
         while True:
@@ -240,6 +246,7 @@ async def measure(layout: Layout, given: Any) -> dict[str, Any]:
         empty = operator.usage()
         seen = await life(operator, kube, session, given)
         lived, requests = operator.usage(), await operator.requests(session)
+        looks = await operator.looks(session)
 
         await asyncio.sleep(_IDLE_S)
         idle, later = operator.usage(), await operator.requests(session)
@@ -265,6 +272,7 @@ async def measure(layout: Layout, given: Any) -> dict[str, Any]:
         "succeeded_p99_s": _share(told, 99),
         "writes_per_workspace": round(_writes(requests) / given.workspaces, 2),
         "events_per_workspace": round(requests.get("create", 0) / given.workspaces, 2),
+        "looks_per_workspace": round(looks / given.workspaces, 2),
         "requests_by_verb": calls,
         "cpu_s": round(lived.cpu_s, 2),
         "cpu_start_s": round(empty.cpu_s, 2),

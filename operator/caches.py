@@ -239,7 +239,7 @@ class Caches:
 
     def _node_changed(self, name: Name, before: seen.Node | None, after: seen.Node | None) -> None:
         self._nodes = tuple(self.nodes.items.values())
-        on_it = {pod.of for pod in self.pods.items.values() if pod.value.node == name[1]}
+        on_it = {pod.of for pod in self.pods.items.values() if _is_on(pod.value, name[1])}
         for key in on_it | self._wait_for_nodes:
             self._wake(key)
 
@@ -284,6 +284,11 @@ def _owned(label: str, of: Callable[[Object], T]) -> Callable[[Object], Owned[T]
 def _about(body: Object) -> Owned[seen.Note]:
     about: Mapping[str, Any] = body["involvedObject"]
     return Owned((about.get("namespace", ""), about.get("name", "")), slim.note(body))
+
+
+def _is_on(pod: seen.Pod, node: str) -> bool:
+    """One that has ended is on no node any more."""
+    return pod.node == node and pod.phase not in ("Succeeded", "Failed")
 
 
 def _config_of(body: Object) -> str:

@@ -19,7 +19,8 @@ from jobs.progress import parse
 from jobs.seen import Pod, Progress
 
 log = logging.getLogger("tunery.poller")
-_EVERY_S = 10.0
+_EVERY_S, _FIRST_S = 10.0, 3.0
+"""A pod that has just started is still importing."""
 _LONGEST_S = 2.0
 _MOST_BYTES = 64 * 1024
 
@@ -28,9 +29,13 @@ class Poller:
     """`told` is given what a pod says; None when it is followed no more. `close` it."""
 
     def __init__(
-        self, told: Callable[[Name, Progress | None], None], every_s: float = _EVERY_S
+        self,
+        told: Callable[[Name, Progress | None], None],
+        every_s: float = _EVERY_S,
+        first_s: float = _FIRST_S,
     ) -> None:
         self._told = told
+        self._first_s = first_s
         self._every_s = every_s
         self._tasks: dict[Name, tuple[str, asyncio.Task[None]]] = {}
         self._session: aiohttp.ClientSession | None = None
@@ -65,6 +70,7 @@ class Poller:
             await self._session.close()
 
     async def _ask(self, key: Name, url: str, pod_uid: str) -> None:
+        await asyncio.sleep(self._first_s)
         while True:
             try:
                 self._told(key, parse((await self._read(url)).decode(errors="replace"), pod_uid))

@@ -4,7 +4,7 @@ Between the caches, whose changes `add` keys, and the workers of reconcile.py, w
 that is added while a worker has it, or within a second after, comes up again when that second is
 over: a pod that starts is four changes within moments, and one look is enough. Two lanes:
 Workspaces that run something go first, so that a thousand new ones do not keep a finished one from
-being told; every fourth place is a new one's, so that they too get on.
+being told; every other place is a new one's, so that they too get on.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Generic, TypeVar
 K = TypeVar("K")
 _LONGEST_S = 60.0
 _REST_S = 1.0
-_EVERY = 4
+_EVERY = 2
 
 
 class WorkQueue(Generic[K]):

@@ -11,6 +11,8 @@ import pytest
 from rig.apiserver import ApiServer, Fault, running
 from rig.operating import node, operating, settled, until, workspace
 
+from caches import Caches
+from kube import Kube
 from wire import Exchange, Request
 
 
@@ -289,5 +291,34 @@ def test_our_job_without_its_label_is_labelled_again() -> None:
                 await settled(api, engine)
                 assert api.of("jobs")[0]["metadata"]["uid"] == job["metadata"]["uid"]
                 assert engine.caches.jobs.items
+
+    asyncio.run(scenario())
+
+
+def test_a_node_concerns_those_that_run_on_it_and_no_others() -> None:
+    def pod(name: str, on: str, phase: str) -> dict[str, Any]:
+        labels = {"kaito.sh/workspace": name}
+        metadata = {"name": f"{name}-x", "namespace": "default", "labels": labels}
+        return {"metadata": metadata, "spec": {"nodeName": on}, "status": {"phase": phase}}
+
+    async def scenario() -> None:
+        async with running() as api:
+            wire, woken = api.wire(), []
+            caches = Caches(Kube(wire), woken.append)
+            caches.nodes.put(api.put("nodes", node("n1")))
+            for name, on, phase in (
+                ("a", "n1", "Running"),
+                ("b", "n2", "Running"),
+                ("c", "n1", "Succeeded"),
+                ("d", "n1", "Pending"),
+            ):
+                caches.pods.put(api.put("pods", pod(name, on, phase)))
+            caches.waits_for_nodes(("default", "w"), True)
+            woken.clear()
+            sick = node("n1")
+            sick["status"]["conditions"][0]["status"] = "False"
+            caches.nodes.put(api.put("nodes", sick))
+            assert sorted(name for _, name in woken) == ["a", "d", "w"]
+            await wire.close()
 
     asyncio.run(scenario())

@@ -49,7 +49,7 @@ class Trainer:
 
 @asynccontextmanager
 async def training(told: Told, every_s: float = 0.02) -> AsyncIterator[tuple[Trainer, Poller]]:
-    trainer, poller = Trainer(), Poller(told, every_s)
+    trainer, poller = Trainer(), Poller(told, every_s, first_s=0)
     app = web.Application()
     app.router.add_get("/metrics", trainer.answer)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)

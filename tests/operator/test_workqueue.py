@@ -60,9 +60,9 @@ async def _order(queue: WorkQueue[str], keys: Sequence[str]) -> str:
     return "".join([await queue.get() for _ in keys])
 
 
-def test_what_runs_goes_first_and_every_fourth_place_is_a_new_ones() -> None:
+def test_what_runs_goes_first_and_every_other_place_is_a_new_ones() -> None:
     running = WorkQueue[str](str.isupper)
-    assert asyncio.run(_order(running, "abcABCDEF")) == "ABCaDEFbc"
+    assert asyncio.run(_order(running, "abcABCDEF")) == "AaBbCcDEF"
 
 
 def test_a_waiting_worker_is_woken() -> None:
