@@ -1,3 +1,4 @@
 from rig.kube import kube, machine, namespace, pytest_collection_modifyitems
+from rig.second import second
 
-__all__ = ["kube", "machine", "namespace", "pytest_collection_modifyitems"]
+__all__ = ["kube", "machine", "namespace", "pytest_collection_modifyitems", "second"]

@@ -5,54 +5,18 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from rig.kube import Machine, beside
+from rig.second import command, say, traces
 
+from cluster import machine
 from cluster.layout import Layout, default
 from cluster.lock import locked
 from cluster.preflight import look, problems
 from cluster.recipes import ROOT
 
-pytestmark = pytest.mark.usefixtures("machine")  # all is built, and a first cluster runs
-
-
-@pytest.fixture
-def second(tmp_path: Path) -> Iterator[Layout]:
-    """A second cluster's folders. Stopped at the end."""
-    layout = beside(tmp_path)
-    yield layout
-    assert say(layout, "down").returncode == 0
-
-
-def command(layout: Layout, *words: str) -> list[str]:
-    folders = {"STATE": layout.state, "CACHE": layout.cache}
-    homes = [f"XDG_{name}_HOME={path.parent.parent}" for name, path in folders.items()]
-    return ["env", *homes, sys.executable, "-m", "cluster", *words]
-
-
-def say(layout: Layout, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(layout, *words), cwd=ROOT, capture_output=True, text=True)
-
-
-def traces(layout: Layout) -> list[str]:
-    """Every process, mount, cgroup and file that belongs to this cluster."""
-    state, found = str(layout.state), []
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit() and folder.name != str(os.getpid()):
-            try:
-                words = (folder / "cmdline").read_bytes() + (folder / "cgroup").read_bytes()
-            except OSError:
-                continue
-            if state.encode() in words or layout.cgroup.encode() in words:
-                found.append(f"process {folder.name}: {words.decode()[:200]}")
-    found += [line for line in Path("/proc/mounts").read_text().splitlines() if state in line]
-    found += [str(path) for path in Path("/sys/fs/cgroup").glob(f"*/{layout.cgroup}")]
-    return found + ([state] if layout.state.exists() else [])
+pytestmark = pytest.mark.cluster
 
 
 @pytest.mark.parametrize("after_s", [0.4, 3.0])
@@ -66,9 +30,8 @@ def test_nothing_is_left_after_up_was_killed(second: Layout, after_s: float) -> 
     assert traces(second) == []
 
 
-def test_a_second_cluster_lives_beside_the_first_and_goes_alone(
-    second: Layout, machine: Machine
-) -> None:
+def test_a_second_cluster_lives_beside_the_first_and_goes_alone(second: Layout) -> None:
+    shared = machine.find(default())
     first = say(second, "up")
     assert first.returncode == 0, first.stderr
     started_s = time.monotonic()
@@ -83,7 +46,7 @@ def test_a_second_cluster_lives_beside_the_first_and_goes_alone(
     assert say(second, "down").returncode == 0
     assert traces(second) == []
     assert say(second, "status").returncode == 1
-    assert machine.run("true").returncode == 0
+    assert machine.find(default()) == shared
 
 
 def test_the_last_borrower_stops_it_also_when_told_to_end(second: Layout) -> None:
@@ -115,5 +78,5 @@ def test_another_copy_is_waited_for(second: Layout) -> None:
         assert down.wait(timeout=60) == 0
 
 
-def test_this_machine_is_found_fit_by_the_same_look_that_refuses_others() -> None:
-    assert problems(look(default()), default(), building=True) == []
+def test_this_machine_is_found_fit_by_the_same_look_that_refuses_others(second: Layout) -> None:
+    assert problems(look(second), second, building=True) == []

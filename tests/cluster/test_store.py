@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from rig.kube import BUSYBOX, Kube, Machine, beside, pod
+from rig.kube import BUSYBOX, Kube, Machine, pod
+from rig.second import beside
 
 from cluster import control, images, processes, store, up
 from cluster import machine as namespaces

@@ -153,7 +153,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not setting:
         return
     outside(setting)
-    ours = [item for item in items if "machine" in getattr(item, "fixturenames", ())]
+    own = {"machine", "second"}
+    ours = [item for item in items if own & set(getattr(item, "fixturenames", ()))]
     if ours:
         config.hook.pytest_deselected(items=ours)
         items[:] = [item for item in items if item not in ours]
@@ -190,15 +191,6 @@ def namespace(kube: Kube) -> Iterator[Kube]:
     kube.within(name).wait("serviceaccount/default", "create")
     yield kube.within(name)
     kube("delete", "namespace", name, "--wait=false")
-
-
-def beside(folder: Path) -> Layout:
-    """The folders of another cluster, which needs nothing built."""
-    built, layout = default(), Layout(*(folder / x / "tunery" / "cluster" for x in "cs"))
-    layout.cache.mkdir(parents=True)
-    for part in (built.binaries, built.images):
-        (layout.cache / part.name).symlink_to(part)
-    return layout
 
 
 def pod(name: str, *argv: str, **spec: Any) -> Object:

@@ -1,5 +1,5 @@
 """Which tests share a process: all of the cluster, one after another, for they stop its programs;
-others by file, for the fixtures that they share.
+others by file, for the fixtures that they share. So do those that start a cluster of their own.
 
 The process that hands tests out knows only their names, so a test's file says what it needs: one
 that imports from rig.kube or rig.installed is the cluster's. (The group marks of pytest-xdist 3.8
