@@ -113,7 +113,9 @@ def test_the_engine_answers_over_http() -> None:
             api.faults.append(Fault("GET", "/pods", status=500, times=2))
             async with operating(api, process=process) as engine:
                 await until(lambda: len(api.log) > 9)
-                assert (await ask("/readyz"))[:2] == (500, "Pod is being listed")
+                code, text = (await ask("/readyz"))[:2]
+                # Others may not be listed yet either, on a busy machine.
+                assert code == 500 and "Pod is being listed" in text.splitlines()
                 assert (await ask("/healthz"))[:2] == (200, "ok")
                 await until(lambda: not engine.unready())
                 await settled(api, engine)
