@@ -162,10 +162,12 @@ def kill_and_wait(pid: int, number: signal.Signals, limit_s: float) -> bool:
 
 def _processes_of(layout: Layout) -> list[int]:
     """Process 1 and the unshare that waits for it, by their arguments."""
-    wanted = [str(_PID1).encode(), str(layout.state).encode()]
     found = []
     for folder in Path("/proc").iterdir():
-        if folder.name.isdigit() and _arguments(folder)[-3:-1] == wanted:
+        script, state = [*_arguments(folder)[-3:-1], b"", b""][:2]
+        # Of whichever checkout started it: the state folder is what makes it this cluster.
+        ours = Path(os.fsdecode(script)).name == _PID1.name and state == bytes(layout.state)
+        if folder.name.isdigit() and ours:
             found.append(int(folder.name))
     return sorted(found, reverse=True)
 
