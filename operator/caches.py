@@ -160,17 +160,17 @@ class Caches:
         """What the server answered to a write of ours."""
         kind = answer.get("kind")
         if kind == "Workspace":
-            self.workspaces.put(answer)
+            self.workspaces.answered(answer)
         elif kind == "Job":
-            self.jobs.put(answer)
+            self.jobs.answered(answer)
         elif kind == "ControllerRevision":
-            self.revisions.put(answer)
+            self.revisions.answered(answer)
         elif kind == "ConfigMap":
-            self.snapshots.put(answer)
+            self.snapshots.answered(answer)
         elif kind == "StatefulSet":
-            self.stateful_sets.put(answer)
+            self.stateful_sets.answered(answer)
         elif kind == "Service":
-            self.services.put(answer)
+            self.services.answered(answer)
 
     def progressed(self, key: Name, progress: seen.Progress | None) -> None:
         """What a training pod says of itself; None when it says nothing any more."""

@@ -4,8 +4,8 @@ Between kube.py and caches.py. Objects are made slim at the door, and only a sli
 wakes anybody, so heartbeats and managed fields cost one comparison. A list is compared with what
 was known: what vanished while nobody watched is told as gone, which a watch alone would never do.
 
-Answers to our own writes come in through `put`, so that nobody decides from a cache that has not
-yet seen them. That takes versions that can be compared, as Kubernetes promises for one kind.
+Answers to our own writes come in through `answered`, so that nobody decides from a cache that has
+not yet seen them. That takes versions that can be compared, as Kubernetes promises for one kind.
 """
 
 from __future__ import annotations
@@ -60,6 +60,8 @@ class Informer(Generic[T]):
         self._changed = changed
         self._most = most
         self._versions: dict[Name, int] = {}
+        self._watched = 0
+        """The version up to which everything is known."""
         self._pause_s = _FIRST_PAUSE_S
 
     async def run(self) -> None:
@@ -77,15 +79,16 @@ class Informer(Generic[T]):
         version, which = await self._read_page("", unseen)
         while which:
             version, which = await self._read_page(which, unseen)
+        self._watched = _number(version)
         for name in unseen:
-            self._drop(name, _number(version))
+            self._drop(name, self._watched)
         return version
 
     async def _read_page(self, which: str, unseen: set[Name]) -> tuple[str, str]:
         """The version of the list, and what asks for the next page."""
         async with self._kube.one_page:
             page = await self._kube.page(self.source, which)
-            self._hear()
+            self.heard_at = time.monotonic()
             for found in page.items:
                 self.put(found)
                 unseen.discard(_name(found))
@@ -113,11 +116,18 @@ class Informer(Generic[T]):
     def _take(self, event: Object) -> None:
         self._hear()
         found = event["object"]
+        self._watched = _number(found["metadata"]["resourceVersion"])
         match event["type"]:
             case "ADDED" | "MODIFIED":
                 self.put(found)
             case "DELETED":
-                self._drop(_name(found), _number(found["metadata"]["resourceVersion"]))
+                self._drop(_name(found), self._watched)
+
+    def answered(self, found: Object) -> None:
+        """What a write of ours was answered with. Unless the watch has come further: then it has
+        told this too, or that the object is gone since."""
+        if _number(found["metadata"]["resourceVersion"]) > self._watched:
+            self.put(found)
 
     def put(self, found: Object) -> None:
         """An object as the server has just told it, unless something newer is known."""
@@ -147,6 +157,7 @@ class Informer(Generic[T]):
             self._changed(name, before, None)
 
     def _hear(self) -> None:
+        """The watch lives: the next trouble is the first one."""
         self.heard_at = time.monotonic()
         self._pause_s = _FIRST_PAUSE_S
 

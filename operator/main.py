@@ -19,6 +19,7 @@ import presets
 import settings
 import wire
 from engine import Engine
+from jobs.installation import Installation
 
 log = logging.getLogger("tunery")
 
@@ -60,7 +61,7 @@ def quiet(settings: kopf.OperatorSettings) -> None:
     settings.networking.request_timeout = 30
 
 
-def read_settings() -> tuple[Any, settings.Process]:
+def read_settings() -> tuple[Installation, settings.Process]:
     """Raises kopf.PermanentError with every problem: kopf then ends the process."""
     try:
         return settings.read(os.environ)

@@ -95,7 +95,8 @@ class Reconciler:
         if decision is None:
             self._forget(key)
             return
-        self._poller.follow(key, decision.watch_progress_of, self._caches.of(key).pods)
+        url = decision.watch_progress_of
+        self._poller.follow(key, url, self._caches.of(key).pods if url else ())
         try:
             for action in decision.actions:
                 self._caches.take(await self._kube.do(action))

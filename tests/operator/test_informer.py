@@ -176,7 +176,7 @@ def test_our_own_write_is_known_at_once_and_an_older_event_does_not_undo_it() ->
                 told.take()
                 newer = {**first, "metadata": {**first["metadata"], "labels": {"a": "2"}}}
                 newer["metadata"]["resourceVersion"] = "1000"
-                informer.put(newer)
+                informer.answered(newer)
                 assert informer.items["", "n"] == {"a": "2"}
                 # An event from before it, as a slow watch would still deliver it.
                 api.put("nodes", node("n", a="0"))
@@ -189,6 +189,35 @@ def test_our_own_write_is_known_at_once_and_an_older_event_does_not_undo_it() ->
                 await until(lambda: len([a for a in api.log if "watch" not in a.path]) == 2)
                 await until(lambda: api.watching == 1)
                 assert informer.items["", "n"] == {"a": "2"}
+
+    asyncio.run(scenario())
+
+
+def test_an_answer_that_comes_after_the_object_is_gone_does_not_bring_it_back() -> None:
+    async def scenario() -> None:
+        async with running() as api:
+            first = api.put("nodes", node("n", a="1"))
+            async with informing(api) as (informer, told):
+                await until(lambda: api.watching == 1)
+                going = api.put("nodes", node("n", a="2"))
+                api.remove("nodes", "", "n")
+                await until(lambda: not informer.items)
+                told.take()
+                # As when the watch is faster than the response to our own delete.
+                informer.answered(going)
+                informer.answered(first)
+                assert (informer.items, told.all) == ({}, [])
+
+    asyncio.run(scenario())
+
+
+def test_a_server_that_forgets_at_once_is_not_asked_for_lists_all_the_time() -> None:
+    async def scenario() -> None:
+        async with running() as api:
+            api.faults.append(Fault("GET", "watch=1", status=410, times=1000))
+            async with informing(api):
+                await asyncio.sleep(3)
+                assert len([a for a in api.log if "watch" not in a.path]) <= 4
 
     asyncio.run(scenario())
 
