@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,18 +15,25 @@ from cluster import machine as namespaces
 from cluster.commands import run
 from cluster.layout import Layout
 
-NAME = "localhost/test-store:1"
 
 
 @pytest.fixture
-def built(machine: Machine, tmp_path: Path) -> Iterator[str]:
+def word() -> str:
+    """One no node has seen: kept images outlive tests and clusters."""
+    return uuid.uuid4().hex
+
+
+@pytest.fixture
+def built(machine: Machine, tmp_path: Path, word: str) -> Iterator[str]:
     """An image of one small file on top of busybox, known to buildah alone."""
-    (tmp_path / "word.txt").write_text("first\n")
+    name = f"localhost/test-store:{word}"
+    (tmp_path / "word.txt").write_text(f"{word}\n")
     recipe = tmp_path / "Containerfile"
     recipe.write_text(f"FROM {BUSYBOX}\nCOPY word.txt /\n")
-    images.build(machine.layout, recipe, tmp_path, NAME)
-    yield NAME
-    images.remove(machine.layout, NAME)
+    images.build(machine.layout, recipe, tmp_path, name)
+    yield name
+    images.remove(machine.layout, name)
+    run(store.ctr(machine.layout, machine.pid, "images", "rm", name))
 
 
 @pytest.fixture
@@ -53,7 +61,7 @@ def names(machine: Machine) -> set[str]:
 
 
 def test_only_the_layer_that_changed_is_brought_and_the_pod_has_it(
-    namespace: Kube, machine: Machine, built: str
+    namespace: Kube, machine: Machine, built: str, word: str
 ) -> None:
     before = blobs(machine)
     store.load(machine.layout, machine.pid, built)
@@ -61,7 +69,7 @@ def test_only_the_layer_that_changed_is_brought_and_the_pod_has_it(
     assert 0 < len(blobs(machine) - before) <= 4
     namespace.apply(pod("reader", "cat", "/word.txt", container={"image": built}))
     namespace.wait("pod/reader", "jsonpath={.status.phase}=Succeeded")
-    assert namespace("logs", "reader") == "first\n"
+    assert namespace("logs", "reader") == f"{word}\n"
 
 
 def test_images_of_registries_are_forgotten_and_ours_stay(machine: Machine, built: str) -> None:
