@@ -16,7 +16,6 @@ from cluster.commands import run
 from cluster.layout import Layout
 
 
-
 @pytest.fixture
 def word() -> str:
     """One no node has seen: kept images outlive tests and clusters."""
