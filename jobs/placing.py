@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jobs.quantity import quantity
+
 GPU = "nvidia.com/gpu"
 UID = 10001
 
@@ -48,6 +50,13 @@ def container_security() -> Object:
 def tolerations() -> list[Object]:
     """Of the taints that GPU nodes carry."""
     return [dict(toleration) for toleration in _TOLERATIONS]
+
+
+def cores(cards: int, limit: str) -> str:
+    """The CPU request: a core for each card's process. More is a limit's, not what a node must have
+    free; less only if the limit is less."""
+    least = max(cards, 1)
+    return limit if limit and quantity(limit) < least else str(least)
 
 
 def affinity(node_labels: Mapping[str, str]) -> Object:

@@ -12,8 +12,7 @@ from typing import Any
 from jobs import marks, volumes
 from jobs.installation import Installation
 from jobs.needs import Needs
-from jobs.placing import GPU, affinity, container_security, pod_security, tolerations
-from jobs.quantity import quantity
+from jobs.placing import GPU, affinity, container_security, cores, pod_security, tolerations
 from jobs.volumes import Mount
 from jobs.workspace import Workspace
 from tuning.run import Run
@@ -137,10 +136,7 @@ def _environment(installation: Installation, *, offline: bool) -> list[Object]:
 
 def _resources(needs: Needs, installation: Installation) -> Object:
     memory_gib = installation.memory_gib or needs.memory_gib
-    limit = installation.cpu_limit
-    # A core for each card's process; more is a limit's, not what a node must have free.
-    cores = limit if limit and quantity(limit) < needs.gpus else str(needs.gpus)
-    requests = {"cpu": cores, "memory": f"{memory_gib}Gi"}
+    requests = {"cpu": cores(needs.gpus, installation.cpu_limit), "memory": f"{memory_gib}Gi"}
     if needs.disk_gib:
         requests["ephemeral-storage"] = f"{needs.disk_gib}Gi"
     limits = {}

@@ -86,7 +86,12 @@ class Demo:
         self._watch(NAME, ("Succeeded", "Failed"))
         say("What happened")
         events = ("get", "events", "--field-selector", "involvedObject.kind=Workspace")
-        self.kubectl(*events, "-o", "custom-columns=REASON:.reason,MESSAGE:.message")
+        self.kubectl(
+            *events,
+            "--sort-by=.lastTimestamp",
+            "-o",
+            "custom-columns=REASON:.reason,MESSAGE:.message",
+        )
         self.kubectl("get", "workspace", NAME, "-o", "jsonpath={.status.output}{'\\n'}")
         status = json.loads(self.kubectl("get", "workspace", NAME, "-o", "json", quiet=True))
         return str(status["status"]["output"]["digest"])
@@ -173,6 +178,8 @@ class Demo:
         for line in self.lines("kubectl", (*command, "-n", NAMESPACE)):
             if any(word in line.split() for word in ended):
                 return
+        why = ("get", "workspace", name, "-o", "wide")
+        self.kubectl(*why)
         sys.exit(f"{name} is not {ended[0]} after {LIMIT_S} s")
 
     def lines(self, name: str, argv: tuple[str, ...]) -> Iterator[str]:

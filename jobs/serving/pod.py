@@ -12,7 +12,7 @@ from typing import Any
 
 from jobs import marks
 from jobs.installation import Installation
-from jobs.placing import GPU, affinity, container_security, pod_security, tolerations
+from jobs.placing import GPU, affinity, container_security, cores, pod_security, tolerations
 from jobs.serving import mounts
 from jobs.serving.needs import ServingNeeds
 from jobs.serving.order import ServeOrder
@@ -216,7 +216,7 @@ def _resources(order: ServeOrder, needs: ServingNeeds, installation: Installatio
     memory_gib = installation.serving_memory_gib or needs.memory_gib
     cards = _cards(order.workspace.resource.partition, needs.gpus)
     requests = {
-        "cpu": installation.cpu_limit or str(max(needs.gpus, 1)),
+        "cpu": cores(needs.gpus, installation.cpu_limit),
         "memory": f"{memory_gib}Gi",
         "ephemeral-storage": f"{needs.disk_gib}Gi",
         **cards,

@@ -259,6 +259,13 @@ def test_a_pretended_gpu_serves_on_the_cpu(ordered: Ordered) -> None:
     assert other.main["args"][-4:] == ["--device", "cpu", "--dtype", "auto"]
 
 
+def test_a_limit_of_cores_is_not_what_the_node_must_have_free(ordered: Ordered) -> None:
+    wide = Made(ordered(TRANSFORMERS), replace(INSTALLATION, cpu_limit="8")).main["resources"]
+    assert (wide["requests"]["cpu"], wide["limits"]["cpu"]) == ("1", "8")
+    narrow = Made(ordered(TRANSFORMERS), replace(INSTALLATION, cpu_limit="500m")).main["resources"]
+    assert (narrow["requests"]["cpu"], narrow["limits"]["cpu"]) == ("500m", "500m")
+
+
 def test_the_users_own_flags_are_handed_on(ordered: Ordered) -> None:
     config = yaml.safe_dump({"vllm": {"max_model_len": 512, "--swap-space": 4, "enforce-eager": 1}})
     plan = Made(ordered({"inference.config": "mine"}, config=config)).plan
