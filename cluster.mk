@@ -21,7 +21,7 @@ cluster-status: setup
 	@$(CLUSTER) status
 
 test-cluster: setup cluster-packages ## what only real pods can show
-	@$(WITH_CLUSTER) $(PYTEST) -n 2 tests/cluster
+	@$(WITH_CLUSTER) $(PYTEST) -n 3 tests/cluster
 
 test-vllm: setup cluster-packages ## the real vLLM in a pod of ours, against PEFT: minutes
 	@OMP_NUM_THREADS=1 $(WITH_CLUSTER) $(BIN)/pytest tests/serving/vllm

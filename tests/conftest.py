@@ -18,11 +18,17 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of the cluster are marked so, and come first: they mostly wait."""
+    """Tests of the cluster are marked so, and come first: they mostly wait. Of these, those that
+    nobody may accompany come last, and first the one that computes for long."""
     for item in items:
         if needs_cluster(item):
             item.add_marker(CLUSTER)
-    items.sort(key=lambda item: not of_cluster(item.path))
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> tuple[bool, bool, bool]:
+    alone = item.get_closest_marker("alone") is not None
+    return not of_cluster(item.path), alone, item.path.name != "test_image.py"
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 from rig.chain import Chain, write_workspace
+from rig.kube import kube, machine, namespace, pytest_collection_modifyitems  # noqa: F401
 from rig.registry import RunningRegistry, running_registry
 from rig.tiny import build_model, write_parquet
+from rig.turns import turn  # noqa: F401
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from rig.kube import Kube, Machine, Object, pod
 
 from cluster import control, faults, gpus
@@ -33,7 +34,9 @@ def test_a_killed_process_is_137_and_not_called_out_of_memory(
 
 
 def test_a_container_over_its_memory_limit_is_told_by_reason(namespace: Kube) -> None:
-    namespace.apply(pod("hungry", "sh", "-c", "head -c 200000000 /dev/zero | tail"))
+    limits = {"limits": {"cpu": "1", "memory": "32Mi"}}
+    greedy = ("sh", "-c", "head -c 200000000 /dev/zero | tail")
+    namespace.apply(pod("hungry", *greedy, container={"resources": limits}))
     end = terminated(namespace, "hungry")
     assert end["reason"] == "OOMKilled"
 
@@ -55,6 +58,7 @@ def test_eviction_leaves_a_disruption_target_and_the_exit_code(
     assert end["exitCode"] == 75
 
 
+@pytest.mark.alone
 def test_a_drained_node_takes_no_pod_until_afterwards(namespace: Kube, machine: Machine) -> None:
     namespace.apply(pod("before"))
     namespace.wait("pod/before", "condition=Ready")
@@ -65,6 +69,7 @@ def test_a_drained_node_takes_no_pod_until_afterwards(namespace: Kube, machine: 
     namespace.wait("pod/after", "condition=Ready")
 
 
+@pytest.mark.alone
 def test_a_silent_kubelet_makes_the_node_unknown_and_then_ready_again(
     namespace: Kube, machine: Machine
 ) -> None:
@@ -75,6 +80,7 @@ def test_a_silent_kubelet_makes_the_node_unknown_and_then_ready_again(
     namespace.wait("pod/after", "jsonpath={.status.phase}=Succeeded")
 
 
+@pytest.mark.alone
 def test_the_api_server_comes_back_with_everything(namespace: Kube, machine: Machine) -> None:
     namespace("create", "configmap", "kept", "--from-literal=a=b")
     faults.restart_api_server(machine.layout, machine.pid)
@@ -103,6 +109,7 @@ def test_a_gpu_that_is_gone_is_waited_for(namespace: Kube, machine: Machine) -> 
     namespace.wait("pod/gpu", "jsonpath={.status.phase}=Succeeded")
 
 
+@pytest.mark.alone
 def test_a_restarted_kubelet_has_its_gpus_again_and_their_pods_run_on(
     namespace: Kube, machine: Machine
 ) -> None:

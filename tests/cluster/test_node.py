@@ -37,7 +37,9 @@ def test_a_restricted_pod_runs_serves_logs_and_takes_commands(namespace: Kube) -
     namespace.wait("pod/client", "condition=Ready")
     address = namespace.get("service", "web")["spec"]["clusterIP"]
     for name in (address, "web", f"web.{namespace.namespace}.svc.cluster.local"):
-        said = namespace("exec", "client", "--", "wget", "-q", "-O-", f"http://{name}/")
+        # A Service follows its pods within a second or two, as on any cluster.
+        fetch = f"for _ in 1 2 3 4 5; do wget -q -O- http://{name}/ && exit; sleep 1; done"
+        said = namespace("exec", "client", "--", "sh", "-c", fetch)
         assert said == "hello\n", name
     assert namespace("exec", "client", "--", "id", "-u") == "10001\n"
     assert "response:200" in namespace("logs", "web")

@@ -90,6 +90,7 @@ def test_the_pulling_user_cannot_push(machine: Machine, tmp_path: Path) -> None:
     images.remove(machine.layout, "localhost/refused")
 
 
+@pytest.mark.alone
 def test_a_registry_that_is_down_is_told_and_comes_back(
     namespace: Kube, machine: Machine, weights: str
 ) -> None:
@@ -102,6 +103,7 @@ def test_a_registry_that_is_down_is_told_and_comes_back(
     namespace.wait("pod/reader", "jsonpath={.status.phase}=Succeeded")
 
 
+@pytest.mark.alone
 def test_the_fault_proxy_stands_before_the_registry_while_it_listens(
     namespace: Kube, machine: Machine, weights: str
 ) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from rig.kube import Kube, Machine, Object
+from rig.turns import taken
 
 import presets
 from cluster import simulated, up
@@ -18,7 +19,7 @@ SKU = "Standard_NC24ads_A100_v4"
 @pytest.fixture(scope="module")
 def karpenter(machine: Machine) -> Iterator[Machine]:
     """Our own cluster with Karpenter; it stays for the rest of the session and disturbs nobody."""
-    with locked(machine.layout):
+    with taken(alone=False), locked(machine.layout):
         up.up(machine.layout, up.Options(gpus=1, karpenter=True))
     yield machine
 

@@ -59,6 +59,7 @@ def names(machine: Machine) -> set[str]:
     return set(run(store.ctr(machine.layout, machine.pid, "images", "ls", "--quiet")).split())
 
 
+@pytest.mark.alone
 def test_only_the_layer_that_changed_is_brought_and_the_pod_has_it(
     namespace: Kube, machine: Machine, built: str, word: str
 ) -> None:
@@ -71,6 +72,7 @@ def test_only_the_layer_that_changed_is_brought_and_the_pod_has_it(
     assert namespace("logs", "reader") == f"{word}\n"
 
 
+@pytest.mark.alone
 def test_images_of_registries_are_forgotten_and_ours_stay(machine: Machine, built: str) -> None:
     store.load(machine.layout, machine.pid, built)
     foreign = "registry.tunery.test/yesterday:1"

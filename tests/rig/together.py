@@ -1,5 +1,6 @@
-"""Which tests share a process: all of the cluster, one after another, for they stop its programs;
-others by file, for the fixtures that they share. So do those that start a cluster of their own.
+"""Which tests share a process: those that stop the cluster's programs and those of the operator
+that is installed on it, one after another; others by file, for the fixtures that they share. Tests
+of tests/cluster and tests/chain take turns (rig/turns.py): those that stop nothing go by file, too.
 
 The process that hands tests out knows only their names, so a test's file says what it needs: one
 that imports from rig.kube or rig.installed is the cluster's. (The group marks of pytest-xdist 3.8
@@ -25,7 +26,14 @@ class Together(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return CLUSTER if of_cluster(self.config.rootpath / file) else file
+        path = self.config.rootpath / file
+        return CLUSTER if of_cluster(path) and not takes_turns(path) else file
+
+
+@cache
+def takes_turns(file: Path) -> bool:
+    """Whether the tests of this file use the cluster and stop nothing in it."""
+    return file.parent.name in {"cluster", "chain"} and "pytest.mark.alone" not in file.read_text()
 
 
 @cache
