@@ -2,7 +2,8 @@
 
 reconcile.py says whom to follow; what a pod answers goes into the caches, which wake the Workspace
 when it is news. One task per Workspace that trains, none otherwise. A pod that does not answer is
-asked again: its progress is then old, and nothing else depends on it.
+asked again, less and less often (a NetworkPolicy may stand between for good): its progress is then
+old, and nothing else depends on it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from jobs.seen import Pod, Progress
 log = logging.getLogger("tunery.poller")
 _EVERY_S, _FIRST_S = 10.0, 3.0
 """A pod that has just started is still importing."""
+_SELDOM = 6
+"""The interval grows with each silence, up to so many times."""
 _LONGEST_S = 2.0
 _MOST_BYTES = 64 * 1024
 
@@ -71,12 +74,15 @@ class Poller:
 
     async def _ask(self, key: Name, url: str, pod_uid: str) -> None:
         await asyncio.sleep(self._first_s)
+        times = 1
         while True:
             try:
                 self._told(key, parse((await self._read(url)).decode(errors="replace"), pod_uid))
+                times = 1
             except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
                 log.debug("key=%s/%s %s: %s", *key, url, error)
-            await asyncio.sleep(self._every_s)
+                times = min(times + 1, _SELDOM)
+            await asyncio.sleep(self._every_s * times)
 
     async def _read(self, url: str) -> bytes:
         """At most 64 KiB of it: a pod is nobody we must trust."""

@@ -111,6 +111,19 @@ def test_one_that_says_nothing_is_given_up_after_two_seconds() -> None:
     asyncio.run(scenario())
 
 
+def test_one_that_never_answers_is_asked_ever_more_seldom() -> None:
+    async def scenario() -> None:
+        told = Told()
+        async with training(told, every_s=0.05) as (trainer, poller):
+            trainer.answers = [web.Response(status=503) for _ in range(50)]
+            poller.follow(KEY, trainer.url, [POD])
+            await asyncio.sleep(1.2)
+            # After 0.1, 0.15, 0.2, 0.25 s, and 0.3 s from then on; it would be 24 times.
+            assert 3 <= trainer.asked <= 7
+
+    asyncio.run(scenario())
+
+
 def test_after_a_stop_it_may_follow_the_same_pod_again() -> None:
     async def scenario() -> None:
         told = Told()
