@@ -114,9 +114,9 @@ def _began(before: Object, after: Object) -> Iterator[Event]:
 
 def _attempts(before: Object, after: Object) -> Iterator[Event]:
     """Each attempt that failed, once; the sentence may have been known before the end."""
-    known = {a.get("pod") for a in _list(before, "attempts") if a.get("endedAt")}
+    known = {str(a.get("pod")) for a in _list(before, "attempts") if a.get("endedAt")}
     for attempt in _list(after, "attempts"):
-        if attempt.get("endedAt") and attempt.get("kind") and attempt.get("pod") not in known:
+        if attempt.get("endedAt") and attempt.get("kind") and str(attempt.get("pod")) not in known:
             yield _warning(What.ATTEMPT_FAILED, _attempt(attempt))
 
 

@@ -143,12 +143,14 @@ class Snapshot:
 class Note:
     """A Warning event about an object of the Workspace, which no status repeats.
 
-    A Job's FailedCreate (quota, Pod Security) and a pod's FailedMount (Secret missing).
+    A Job's FailedCreate (quota, Pod Security), a pod's FailedMount (Secret missing) and the like.
     """
 
     about_uid: str
     reason: str
     message: str
+    at: str = ""
+    """When it was last seen, in whole seconds."""
 
 
 @dataclass(frozen=True, slots=True)

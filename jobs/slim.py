@@ -208,7 +208,22 @@ def note(body: Body) -> seen.Note:
         about_uid=_text(about, "uid"),
         reason=_text(body, "reason"),
         message=_text(body, "message") or _text(body, "note"),
+        at=_last_seen(body),
     )
+
+
+def _last_seen(event: Body) -> str:
+    """Who counts an event's repetitions writes the last one in one of these; `eventTime` has
+    fractions of a second, which the times of pods have not."""
+    series = _map(event, "series")
+    times = (
+        _text(series, "lastObservedTime"),
+        _text(event, "lastTimestamp"),
+        _text(event, "deprecatedLastTimestamp"),
+        _text(event, "eventTime"),
+    )
+    at = next(filter(None, times), "")
+    return f"{at[:19]}Z" if at else ""
 
 
 def _containers(

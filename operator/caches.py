@@ -108,6 +108,8 @@ class Caches:
                 ("FailedCreate", "Job"),
                 ("FailedCreate", "StatefulSet"),
                 ("FailedMount", "Pod"),
+                ("FailedAttachVolume", "Pod"),
+                ("FailedCreatePodSandBox", "Pod"),
             )
         ]
 

@@ -6,7 +6,7 @@ import re
 
 from jobs.causes.cause import Cause, Why, short, waiting
 from jobs.facts import Facts
-from jobs.seen import Job
+from jobs.seen import Job, Pod
 
 _FORBIDDEN = re.compile(r'^Error creating: pods "[^"]{1,253}" is forbidden: ')
 _QUOTA = re.compile(r"exceeded quota: (\S{1,253}), requested: (.{1,300}?), used: ")
@@ -28,18 +28,25 @@ def suspended(job: Job, facts: Facts) -> Cause | None:
 
 
 def pods_refused(job: Job, facts: Facts) -> Cause | None:
-    """The API server refuses the Job's pods; told only by events, which outlive their cause."""
-    if facts.pods or job.active or job.terminating:
+    """The API server refuses the Job's next pod; told only by events, which outlive their cause, so
+    one counts when it is newer than the last pod."""
+    if job.active or job.terminating:
         return None
-    return refused(job.uid, facts)
+    last = max((_over_at(pod) for pod in facts.pods), default="")
+    return refused(job.uid, facts, since=last)
 
 
-def refused(uid: str, facts: Facts) -> Cause | None:
+def _over_at(pod: Pod) -> str:
+    """When it was over; for ever when no container tells."""
+    return max((c.finished_at for c in pod.containers if c.finished_at), default="9999")
+
+
+def refused(uid: str, facts: Facts, since: str = "") -> Cause | None:
     """Why the API server refuses the pods of a Job or StatefulSet, as its events tell."""
     messages = [
         note.message
         for note in facts.seen.notes
-        if note.about_uid == uid and note.reason == "FailedCreate"
+        if note.about_uid == uid and note.reason == "FailedCreate" and note.at >= since
     ]
     return _refusal(_FORBIDDEN.sub("", messages[-1])) if messages else None
 

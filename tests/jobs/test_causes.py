@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rig.statuses import cases, facts, facts_of
 
 from jobs.causes import Why, end_of, waiting_of
-from jobs.causes.cause import short
+from jobs.causes.cause import Cause, short
 from jobs.causes.words import digest_of, words
 from tuning.failure import Kind
 from tuning.lastwords import LIMIT_BYTES, LastWords
@@ -73,6 +73,22 @@ def test_a_refusal_that_was_cured_tells_nothing_any_more() -> None:
     note = {"about": "job", "reason": "FailedCreate", "message": quota["message"]}
     assert waiting_of(facts({"failed": 1}, [ended(1)], notes=[note])) is None
     assert waiting_of(facts({"active": 1}, [], notes=[note])) is None
+
+
+def test_a_refusal_of_the_next_attempt_is_told_beside_the_pods_that_failed() -> None:
+    [quota, *_] = cases("creation")
+    over = ended(1)
+    over["containerStatuses"][0]["state"]["terminated"]["finishedAt"] = "2026-11-27T12:00:10Z"
+
+    def told(at: str) -> Cause | None:
+        note = {"about": "job", "reason": "FailedCreate", "message": quota["message"], "at": at}
+        return waiting_of(facts({"failed": 1}, [over], notes=[note]))
+
+    assert told("2026-11-27T12:00:05Z") is None
+    # eventTime has fractions of a second.
+    for at in ("2026-11-27T12:00:20Z", "2026-11-27T12:00:20.123456Z"):
+        cause = told(at)
+        assert cause is not None and cause.reason == "QuotaExceeded"
 
 
 def test_the_back_off_is_the_same_cause() -> None:

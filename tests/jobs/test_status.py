@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rig.statuses import HASH, NOW, READY, RUN, cases, facts, facts_of
 
@@ -497,6 +497,7 @@ ANYTHING = st.recursive(
 
 @settings(deadline=None)
 @given(st.sampled_from(sorted(RECORDED)), st.dictionaries(st.text(max_size=9), ANYTHING) | ANYTHING)
+@example(sorted(RECORDED)[0], [{"endedAt": True, "pod": []}])
 def test_an_edited_status_is_survived(case: str, previous: Any) -> None:
     before = (
         previous if isinstance(previous, dict) else {"run": {"hash": HASH}, "attempts": previous}

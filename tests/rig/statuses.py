@@ -105,7 +105,8 @@ def job(status: Mapping[str, Any], *, suspend: bool = False) -> dict[str, Any]:
 def event(said: Mapping[str, Any]) -> dict[str, Any]:
     uid = {"pod": "pod-1", "job": "job-1"}.get(said["about"], said["about"])
     about = {"involvedObject": {"uid": uid}}
-    return {**about, "reason": said["reason"], "message": said["message"]}
+    at = {"lastTimestamp": said["at"]} if "at" in said else {}
+    return {**about, "reason": said["reason"], "message": said["message"], **at}
 
 
 def facts(

@@ -179,7 +179,7 @@ def test_an_attempt_that_is_lost_is_told_and_another_made(small: Small, fault: s
     else:
         identity = pod["status"]["containerStatuses"][0]["containerID"]
         faults.kill_container(machine.layout, machine.pid, identity)
-    small.reaches("{.status.attempts[1].attempt}", "2", timeout_s=90)
+    small.reaches("{.status.attempts[?(@.attempt==2)].attempt}", "2", timeout_s=90)
     status = small.status()
     first = status["attempts"][0]
     assert first["kind"] == {"evicted": "PodEvicted", "killed": "ContainerKilled"}[fault]
