@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from rig.kube import Kube, Machine, pod
 
 from cluster.addresses import NODE
+from cluster.recipes import ROOT
 
 
 def test_the_node_is_ready_and_can_mount_image_volumes(kube: Kube, machine: Machine) -> None:
@@ -17,6 +23,21 @@ def test_the_node_is_ready_and_can_mount_image_volumes(kube: Kube, machine: Mach
     assert node["status"]["nodeInfo"]["kubeletVersion"] == "v1.36.3"
     assert node["status"]["nodeInfo"]["containerRuntimeVersion"] == "containerd://2.4.2"
     assert node["status"]["addresses"][0] == {"type": "InternalIP", "address": "10.88.0.1"}
+
+
+def test_another_checkout_finds_the_cluster_by_its_state_folder(
+    machine: Machine, tmp_path: Path
+) -> None:
+    shutil.copytree(ROOT / "cluster", tmp_path / "cluster")
+    found = "from cluster import layout, machine; print(machine.find(layout.default()))"
+    command = [sys.executable, "-c", found]
+    said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert said.stdout.split() == [str(machine.pid)]
+    elsewhere = {**os.environ, "XDG_STATE_HOME": str(tmp_path)}
+    said = subprocess.run(
+        command, cwd=tmp_path, env=elsewhere, capture_output=True, text=True, check=True
+    )
+    assert said.stdout.split() == ["None"]
 
 
 def test_a_restricted_pod_runs_serves_logs_and_takes_commands(namespace: Kube) -> None:
