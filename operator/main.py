@@ -8,6 +8,7 @@ indexes cost several times the CPU and memory of one loop, and start in quadrati
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -34,6 +35,7 @@ def login(settings: kopf.OperatorSettings, **_: Any) -> kopf.ConnectionInfo:
 async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> None:
     """Read the settings, connect, and run the engine beside kopf."""
     quiet(settings)
+    collect_seldom()
     installation, process = read_settings()
     logging.getLogger("tunery").setLevel(process.log_level)
     memo.wire = wire.Wire(lambda: wire.log_in(settings, os.environ))
@@ -59,6 +61,13 @@ def quiet(settings: kopf.OperatorSettings) -> None:
     settings.scanning.disabled = True
     settings.peering.standalone = True
     settings.networking.request_timeout = 30
+
+
+def collect_seldom() -> None:
+    """What arrives is JSON, which has no cycles: looking for some after each 700 objects doubles
+    the time it takes to read a page of a list (62 ms, and 29 ms with this)."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 def read_settings() -> tuple[Installation, settings.Process]:
