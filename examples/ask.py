@@ -2,7 +2,8 @@
 
 python examples/ask.py http://SERVICE MODEL QUESTION
 
-MODEL is an adapter's name, or the base model's id. `pip install openai` comes first.
+MODEL is a name that http://SERVICE/v1/models lists: an adapter's or the preset's. On vLLM the
+preset's is the base without adapters. `pip install openai` comes first.
 """
 
 import sys
