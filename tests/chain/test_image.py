@@ -10,7 +10,15 @@ from typing import get_args
 
 import pytest
 from rig import tiny
-from rig.kube import RESTRICTED_CONTAINER, RESTRICTED_POD, Kube, Machine, Object, volume_image
+from rig.kube import (
+    RESTRICTED_CONTAINER,
+    RESTRICTED_POD,
+    Kube,
+    Machine,
+    Object,
+    docker_secret,
+    volume_image,
+)
 
 from cluster import recipes
 from cluster.addresses import REGISTRY
@@ -30,11 +38,8 @@ def model(machine: Machine, base: Path, tmp_path_factory: pytest.TempPathFactory
     """Model and rows as an image in the registry, to be mounted as a volume."""
     folder = tmp_path_factory.mktemp("image") / "image"
     (folder / "data").mkdir(parents=True)
-    base.chmod(0o755)
     base.rename(folder / "model")
     base.symlink_to(folder / "model")
-    for file in (folder / "model").iterdir():
-        file.chmod(0o644)  # safetensors are written 0600, and the pod is another user
     tiny.write_parquet(folder / "data" / "codes.parquet")
     volume_image(machine, folder, MODEL)
     return MODEL
@@ -59,18 +64,6 @@ def run_json(method: tiny.Method, target: str) -> str:
     output = Output(kind="image", target=target)
     update = {"places": places, "data": data, "output": output}
     return canonical(run.model_copy(update=update).model_dump(mode="json")).decode()
-
-
-def secret(machine: Machine) -> Object:
-    """The login of the user who may push."""
-    login = machine.layout.docker_config("pusher").read_text()
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": "push"},
-        "type": "kubernetes.io/dockerconfigjson",
-        "stringData": {".dockerconfigjson": login},
-    }
 
 
 def objects(machine: Machine, tuner: str, model: str, name: str, run: str) -> list[Object]:
@@ -152,7 +145,7 @@ def test_the_image_tunes_and_pushes_in_restricted_pods(
 ) -> None:
     methods = get_args(tiny.Method)
     target = {method: f"{REGISTRY}/test/adapter-{method}" for method in methods}
-    namespace.apply(secret(machine))
+    namespace.apply(docker_secret("push", machine.layout.docker_config("pusher").read_text()))
     for method in methods:  # both at once: each waits while the other works
         run = run_json(method, f"{target[method]}:1")
         namespace.apply(*objects(machine, tuner, model, method, run))

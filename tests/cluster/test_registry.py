@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from rig.fault_proxy import CutResponse, Rule, Status, running_proxy
-from rig.kube import Kube, Machine, Object, pod, volume_image
+from rig.kube import Kube, Machine, Object, docker_secret, pod, volume_image
 
 from cluster import addresses, images
 from cluster.faults import without_registry
@@ -28,14 +28,8 @@ def weights(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> str:
     return WEIGHTS
 
 
-def pull_secret(machine: Machine, user: str = "puller") -> Object:
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": "pull"},
-        "type": "kubernetes.io/dockerconfigjson",
-        "stringData": {".dockerconfigjson": machine.layout.docker_config(user).read_text()},
-    }
+def pull_secret(machine: Machine) -> Object:
+    return docker_secret("pull", machine.layout.docker_config("puller").read_text())
 
 
 def reader(image: str, *, secret: str | None) -> Object:
@@ -64,10 +58,9 @@ def test_a_pod_without_the_secret_is_told_so(namespace: Kube, weights: str) -> N
     assert "authorization failed" in why_waiting(namespace, "reader")
 
 
-def test_a_wrong_password_is_a_401(namespace: Kube, machine: Machine, weights: str) -> None:
-    secret = pull_secret(machine)
+def test_a_wrong_password_is_a_401(namespace: Kube, weights: str) -> None:
     wrong = {"auths": {addresses.REGISTRY: {"username": "puller", "password": "wrong"}}}
-    secret["stringData"] = {".dockerconfigjson": json.dumps(wrong)}
+    secret = docker_secret("pull", json.dumps(wrong))
     namespace.apply(secret, reader(weights, secret="pull"))
     assert "401 Unauthorized" in why_waiting(namespace, "reader")
 

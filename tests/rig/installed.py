@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 from rig import manifests, tiny
-from rig.kube import Kube, Machine, volume_image
+from rig.kube import Kube, Machine, docker_secret, volume_image
 
 from cluster import recipes
 from cluster.addresses import DATA, REGISTRY
@@ -119,8 +119,6 @@ def tiny_image(machine: Machine, tiny_base: Path, tmp_path_factory: pytest.TempP
     """The tiny base model as an image in the registry; its rows on the data server."""
     folder = tmp_path_factory.mktemp("image") / "model"
     shutil.copytree(tiny_base, folder)
-    for file in folder.iterdir():
-        file.chmod(0o644)  # safetensors are written 0600, and the pod is another user
     volume_image(machine, folder, MODEL)
     tiny.write_parquet(machine.layout.web / PARQUET)
     return MODEL
@@ -191,14 +189,7 @@ class Small:
 @pytest.fixture
 def small(tunery: Tunery, machine: Machine, tiny_image: str, namespace: Kube) -> Iterator[Small]:
     """A namespace with Secret, CA and configuration."""
-    login = machine.layout.docker_config("pusher").read_text()
-    secret = {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": "push"},
-        "type": "kubernetes.io/dockerconfigjson",
-        "stringData": {".dockerconfigjson": login},
-    }
+    secret = docker_secret("push", machine.layout.docker_config("pusher").read_text())
     authority = {
         "apiVersion": "v1",
         "kind": "ConfigMap",

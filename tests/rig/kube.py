@@ -216,8 +216,22 @@ def pod(name: str, *argv: str, **spec: Any) -> Object:
     }
 
 
+def docker_secret(name: str, login: str) -> Object:
+    """A Secret with a docker config.json."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name},
+        "type": "kubernetes.io/dockerconfigjson",
+        "stringData": {".dockerconfigjson": login},
+    }
+
+
 def volume_image(own: Machine, folder: Path, reference: str) -> None:
     """Build an image that holds only the files of `folder` and push it as `reference`."""
+    for path in folder.rglob("*"):
+        # safetensors are written 0600, and the pod is another user
+        path.chmod(0o755 if path.is_dir() else 0o644)
     recipe = folder.parent / f"{folder.name}.Containerfile"
     recipe.write_text("FROM scratch\nCOPY . /\n")
     name = f"localhost/{uuid.uuid4().hex[:8]}"

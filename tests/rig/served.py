@@ -46,8 +46,6 @@ def pushed(
     """An adapter's image in the registry beside the cluster, with `change` done to its files."""
     data = folder / name / "data"
     shutil.copytree(adapter, data)
-    for file in data.iterdir():
-        file.chmod(0o644)
     change(data)
     # Nodes keep what they have pulled: other contents need another tag.
     contents = hashlib.sha256(json.dumps(trained.folder_sha256(data)).encode()).hexdigest()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from rig.installed import MODEL, Small, Tunery
-from rig.kube import Kube
+from rig.kube import Kube, docker_secret
 
 from cluster import faults
 from cluster.addresses import DATA, REGISTRY
@@ -71,15 +71,7 @@ def mistaken(small: Small) -> Small:
     stale = {"auths": {REGISTRY: {"auth": "bm9ib2R5Ondyb25n"}}}  # nobody:wrong
     logins = {"stale": json.dumps(stale), "puller": layout.docker_config("puller").read_text()}
     for name, login in logins.items():
-        small.kube.apply(
-            {
-                "apiVersion": "v1",
-                "kind": "Secret",
-                "metadata": {"name": name},
-                "type": "kubernetes.io/dockerconfigjson",
-                "stringData": {".dockerconfigjson": login},
-            }
-        )
+        small.kube.apply(docker_secret(name, login))
     small.kube.apply(*claim_of(small.kube))
     return small
 

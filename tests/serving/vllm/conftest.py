@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from rig.kube import RESTRICTED, Kube, Machine, Object, kube, machine, volume_image
+from rig.kube import RESTRICTED, Kube, Machine, Object, docker_secret, kube, machine, volume_image
 from rig.loras import lora
 from rig.manifests import inference
 from rig.tiny import MODEL_ID
@@ -78,8 +78,6 @@ def served(machine: Machine, kube: Kube, tiny: Path, adapters: dict[str, Path]) 
     own.wait("serviceaccount/default", "create")
     images = {"base": tiny, **adapters}
     for name, folder in images.items():
-        for file in folder.iterdir():
-            file.chmod(0o644)  # safetensors are written 0600, and the pod is another user
         volume_image(machine, folder, f"{REGISTRY}/{namespace}/{name}:1")
     installation = Installation(
         tuner_image=machine.image(recipes.tuner),
@@ -90,7 +88,8 @@ def served(machine: Machine, kube: Kube, tiny: Path, adapters: dict[str, Path]) 
         cpu_limit="1",
         serving_memory_gib=4,
     )
-    own.apply(_login(machine), *_objects(namespace, installation))
+    login = docker_secret("pull", machine.layout.docker_config("puller").read_text())
+    own.apply(login, *_objects(namespace, installation))
     _wait(own)
     address = own.get("service", NAME)["spec"]["clusterIP"]
     yield Served(own, machine, f"http://{address}", tiny, adapters)
@@ -109,17 +108,6 @@ def _wait(own: Kube) -> None:
             break
     said = own.attempt("logs", f"{NAME}-0", f"-c={NAME}", "--previous", "--tail=80").stdout
     pytest.fail(f"no server:\n{own('describe', 'pods')[-3000:]}\n{said[-8000:]}")
-
-
-def _login(machine: Machine) -> Object:
-    login = machine.layout.docker_config("puller").read_text()
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": "pull"},
-        "type": "kubernetes.io/dockerconfigjson",
-        "stringData": {".dockerconfigjson": login},
-    }
 
 
 def _objects(namespace: str, installation: Installation) -> tuple[Object, ...]:
