@@ -15,14 +15,15 @@ from typing import Any
 from jobs import keep
 from jobs.case import Case, owner_of, read
 from jobs.decision import Action, Apply, Decision, Event
-from jobs.events import events, rolled
+from jobs.events import events, reloaded, rolled
 from jobs.facts import Facts, NodesVerdict
 from jobs.installation import Installation
 from jobs.marks import METRICS_PORT
 from jobs.order import order, predicted_gib, problems_of
 from jobs.seen import Pod, Seen
 from jobs.serving import decide as serving
-from jobs.serving.rolled import rolled as changes
+from jobs.serving import reload
+from jobs.serving import rolled as changes
 from jobs.serving.verdict import with_verdict
 from jobs.status import status
 from jobs.tune import tune
@@ -71,14 +72,18 @@ def decide(
         status=told,
         events=_events(answer, previous, told),
         watch_progress_of=_metrics_url(facts.pods),
+        adapters_of=reload.unsettled(seen, answer.serving.order) if answer.serving else {},
     )
 
 
 def _events(answer: _Answer, previous: Mapping[str, Any], told: Mapping[str, Any]) -> Events:
-    answered = previous.get("state") in ("Ready", "NotReady")
-    replaced = answered and answer.serving is not None and answer.serving.replaces
-    first = (rolled(changes(previous, told)),) if replaced else ()
-    return (*first, *(() if told == previous else events(previous, told)))
+    found: list[Event] = []
+    if answer.serving is not None and previous.get("state") in ("Ready", "NotReady"):
+        if answer.serving.replaces:
+            found.append(rolled(changes.rolled(previous, told)))
+        if answer.serving.reloads:
+            found.append(reloaded(changes.reloaded(previous, told)))
+    return (*found, *(() if told == previous else events(previous, told)))
 
 
 def _serve(case: Case) -> _Answer:

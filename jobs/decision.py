@@ -8,7 +8,7 @@ Data only. The shell runs `actions` in their order and stops at the first that f
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Object = Mapping[str, Any]
@@ -72,3 +72,5 @@ class Decision:
     """A clock to look at again; None waits for a change."""
     watch_progress_of: str = ""
     """http://IP:PORT/metrics of a pod that is training."""
+    adapters_of: Mapping[str, str] = field(default_factory=dict)
+    """Where servers say which live adapters they have, by their lives (jobs/serving/said.py)."""

@@ -27,6 +27,7 @@ class What(StrEnum):
     TRAINING = "TrainingStarted"
     ATTEMPT_FAILED = "AttemptFailed"
     ROLLED = "ServingReplaced"
+    RELOADED = "AdaptersChanged"
     SERVES = "InferenceReady"
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"
@@ -57,6 +58,11 @@ def events(previous: Object, following: Object) -> tuple[Event, ...]:
 def rolled(what: str) -> Event:
     """Another serving takes the place of one (jobs/serving/rolled.py)."""
     return _normal(What.ROLLED, what)
+
+
+def reloaded(what: str) -> Event:
+    """A running server takes over other adapters."""
+    return _normal(What.RELOADED, what)
 
 
 def _replaced(previous: Object, following: Object) -> Iterator[Event]:

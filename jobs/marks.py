@@ -5,9 +5,29 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from jobs.slim import DIGEST, HASH, REVISION, RUN, SHARE_WITH, WORKSPACE, WORKSPACE_NAMESPACE
+from jobs.slim import (
+    ADAPTERS,
+    DIGEST,
+    HASH,
+    PULL_SECRETS,
+    REVISION,
+    RUN,
+    SHARE_WITH,
+    WORKSPACE,
+    WORKSPACE_NAMESPACE,
+)
 
-__all__ = ["DIGEST", "HASH", "REVISION", "RUN", "SHARE_WITH", "WORKSPACE", "WORKSPACE_NAMESPACE"]
+__all__ = [
+    "ADAPTERS",
+    "DIGEST",
+    "HASH",
+    "PULL_SECRETS",
+    "REVISION",
+    "RUN",
+    "SHARE_WITH",
+    "WORKSPACE",
+    "WORKSPACE_NAMESPACE",
+]
 
 API_VERSION = "kaito.sh/v1beta1"
 REVISION_OWNER = "workspace.kaito.io/name"
@@ -20,6 +40,8 @@ TOGETHER = "tunery.sh/together"
 """Annotation of an inference Workspace: all its adapters are also served as one of this name."""
 FOLLOW = "tunery.sh/follow"
 """Annotation of an inference Workspace: "true" serves what its tuning Workspaces make anew."""
+LIVE = "tunery.sh/live-adapters"
+"""Annotation of an inference Workspace: "true" changes adapters in the running server (vLLM)."""
 METRICS_PORT = 5000
 RUN_KEY = "run.json"
 

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from serving.lastwords import ServeWords
+
 
 @dataclass(frozen=True, slots=True)
 class Condition:
@@ -57,6 +59,8 @@ class Pod:
     ip: str = ""
     run: str = ""
     """Label tunery.sh/run: which run it belongs to."""
+    adapters: str = ""
+    """Annotation tunery.sh/adapters: the set of live adapters that it was told of last."""
     deleting: bool = False
     conditions: tuple[Condition, ...] = ()
     containers: tuple[Container, ...] = ()
@@ -100,6 +104,8 @@ class Holder:
     """Label tunery.sh/run."""
     digest: str = ""
     """Annotation tunery.sh/digest: of what it was made of."""
+    secrets: tuple[str, ...] = ()
+    """Annotation tunery.sh/pull-secrets, in order."""
     deleting: bool = False
 
 
@@ -133,10 +139,12 @@ class Revision:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A ConfigMap tunery.sh/run=HASH that holds run.json."""
+    """A ConfigMap tunery.sh/run=HASH that holds run.json or plan.json."""
 
     name: str
     run: str
+    digest: str = ""
+    """Annotation tunery.sh/digest: of a plan with live adapters, which set it asks for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,3 +212,5 @@ class Seen:
     services: tuple[Holder, ...] = ()
     """Those with the Workspace's name, and that of its headless Service."""
     progress: Progress | None = None
+    served: Mapping[str, ServeWords] | None = None
+    """What servers with live adapters said last: of each life (jobs/serving/said.py) of a pod."""

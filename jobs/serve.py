@@ -56,16 +56,20 @@ def plan_name(order: ServeOrder) -> str:
 def _plan(order: ServeOrder, owner: Owner) -> Object:
     if order.plan is None:
         raise ValueError("a serving of the user's own template has no plan")
+    metadata: Object = {
+        "name": plan_name(order),
+        "namespace": owner.namespace,
+        "labels": marks.labels(owner.name, owner.namespace, order.hash),
+        **owner.references(),
+    }
+    if order.live:
+        # By it the operator knows, without reading the plan, which set it asks for.
+        metadata["annotations"] = {marks.DIGEST: order.plan.adapter_set}
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": {
-            "name": plan_name(order),
-            "namespace": owner.namespace,
-            "labels": marks.labels(owner.name, owner.namespace, order.hash),
-            **owner.references(),
-        },
-        "immutable": True,
+        "metadata": metadata,
+        "immutable": not order.live,
         "data": {pod.PLAN_KEY: canonical(order.plan.model_dump(mode="json")).decode() + "\n"},
     }
 
@@ -103,7 +107,7 @@ def _stateful_set(order: ServeOrder, owner: Owner, installation: Installation) -
             "name": owner.name,
             "namespace": owner.namespace,
             "labels": marks.labels(owner.name, owner.namespace, order.hash),
-            "annotations": {marks.REVISION: str(order.revision)},
+            "annotations": {marks.REVISION: str(order.revision), **_remembered(order)},
             **owner.references(),
         },
         "spec": {
@@ -117,6 +121,14 @@ def _stateful_set(order: ServeOrder, owner: Owner, installation: Installation) -
             "template": _template(order, installation),
         },
     }
+
+
+def _remembered(order: ServeOrder) -> dict[str, str]:
+    """Of live adapters: what the pods have, and for which set they were replaced."""
+    if not order.live:
+        return {}
+    secrets = {marks.PULL_SECRETS: ",".join(order.sources.pull_secrets)}
+    return {**secrets, **({marks.DIGEST: order.restarted_for} if order.restarted_for else {})}
 
 
 def _template(order: ServeOrder, installation: Installation) -> Object:

@@ -17,6 +17,10 @@ from tuning.run import canonical
 
 WORKSPACE = "kaito.sh/workspace"
 WORKSPACE_NAMESPACE = "kaito.sh/workspacenamespace"
+ADAPTERS = "tunery.sh/adapters"
+"""Annotation of a serving pod with live adapters: which set it was told of last."""
+PULL_SECRETS = "tunery.sh/pull-secrets"
+"""Annotation of a StatefulSet with live adapters: the Secrets that its pods have."""
 RUN = "tunery.sh/run"
 HASH = "workspace.kaito.io/hash"
 REVISION = "workspace.kaito.io/revision"
@@ -104,6 +108,7 @@ def pod(body: Body) -> seen.Pod:
         node=_text(spec, "nodeName"),
         ip=_text(status, "podIP"),
         run=_text(_map(metadata, "labels"), RUN),
+        adapters=_text(_map(metadata, "annotations"), ADAPTERS),
         deleting="deletionTimestamp" in metadata,
         conditions=_conditions(status),
         containers=(
@@ -175,6 +180,7 @@ def holder(body: Body) -> seen.Holder:
         owner_uid=_owner_uid(metadata),
         run=_text(_map(metadata, "labels"), RUN),
         digest=_text(_map(metadata, "annotations"), DIGEST),
+        secrets=tuple(filter(None, _text(_map(metadata, "annotations"), PULL_SECRETS).split(","))),
         deleting="deletionTimestamp" in metadata,
     )
 
@@ -190,9 +196,13 @@ def revision(body: Body) -> seen.Revision:
 
 
 def snapshot(body: Body) -> seen.Snapshot:
-    """A ConfigMap that holds run.json."""
+    """A ConfigMap that holds run.json or plan.json."""
     metadata = _map(body, "metadata")
-    return seen.Snapshot(_text(metadata, "name"), _text(_map(metadata, "labels"), RUN))
+    return seen.Snapshot(
+        _text(metadata, "name"),
+        _text(_map(metadata, "labels"), RUN),
+        _text(_map(metadata, "annotations"), DIGEST),
+    )
 
 
 def config_map(body: Body) -> Mapping[str, str] | None:
@@ -230,9 +240,12 @@ def _containers(
     spec: Body, status: Body, listed: str, statuses: str, *, init: bool
 ) -> Iterator[seen.Container]:
     images = {_text(c, "name"): _text(c, "image") for c in _items(spec, listed)}
+    # A sidecar (KEP-753) is listed among those that come first, and runs beside the others.
+    sidecars = {_text(c, "name") for c in _items(spec, listed) if c.get("restartPolicy")}
     for body in _items(status, statuses):
         name = _text(body, "name")
-        yield _container(body, name, images.get(name) or _text(body, "image"), init=init)
+        first = init and name not in sidecars
+        yield _container(body, name, images.get(name) or _text(body, "image"), init=first)
 
 
 def _container(

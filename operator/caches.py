@@ -18,6 +18,7 @@ from jobs.decision import Object
 from jobs.marks import headless, workspace_of
 from kube import Kube, Source
 from lending import Lending, lent
+from serving.lastwords import ServeWords
 
 T = TypeVar("T")
 Wake = Callable[[Name], None]
@@ -42,6 +43,7 @@ class Caches:
         self._wait_for_nodes: set[Name] = set()
         self._expected: dict[Name, Object] = {}
         self._progress: dict[Name, seen.Progress] = {}
+        self._served: dict[Name, dict[str, ServeWords]] = {}
         self._lending = Lending()
 
         def informer(
@@ -145,6 +147,7 @@ class Caches:
             config_maps=self.config_maps.items,
             notes=tuple(note for name in about for note in self._notes.of(name)),
             progress=self._progress.get(key),
+            served=self._served.get(key),
             tuned=lent(body, self.workspaces.items),
             stateful_set=self.stateful_sets.items.get(key),
             services=tuple(services[name] for name in both if name in services),
@@ -173,8 +176,20 @@ class Caches:
             self.stateful_sets.answered(answer)
         elif kind == "Service":
             self.services.answered(answer)
+        elif kind == "Pod":
+            self.pods.answered(answer)
 
-    def progressed(self, key: Name, progress: seen.Progress | None) -> None:
+    def served(self, key: Name, life: str, words: ServeWords | None) -> None:
+        """What a server with live adapters says; it stays known when nobody asks any more."""
+        lives = self._served.get(key, {})
+        if words is None or lives.get(life) == words:
+            return
+        uids = {pod.uid for pod in self._pods.of(key)}
+        kept = {one: said for one, said in lives.items() if one.partition("/")[0] in uids}
+        self._served[key] = {**kept, life: words}
+        self._wake(key)
+
+    def progressed(self, key: Name, _: str, progress: seen.Progress | None) -> None:
         """What a training pod says of itself; None when it says nothing any more."""
         if self._progress.get(key) == progress:
             return
@@ -198,6 +213,7 @@ class Caches:
     def forget(self, key: Name) -> None:
         self._wait_for_nodes.discard(key)
         self._progress.pop(key, None)
+        self._served.pop(key, None)
 
     def _workspace_changed(self, key: Name, before: Object | None, after: Object | None) -> None:
         for borrower in self._lending.changed(key, before, after):

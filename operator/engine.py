@@ -16,6 +16,8 @@ from health import Front, complaints, not_ready
 from informer import Informer, Name
 from jobs.context import Context
 from jobs.installation import Installation
+from jobs.progress import parse
+from jobs.serving.said import report
 from journal import Journal
 from kube import Kube
 from lease import Lease
@@ -29,6 +31,8 @@ from wire import Exchange
 from workqueue import WorkQueue
 
 _POSTERS = 4
+_ADAPTERS_S = 2.0
+"""Between two questions to a server that changes its adapters."""
 _ROUND_S = 600.0
 """Every Workspace is looked at this often, whatever happened: a lost wake-up costs no more."""
 
@@ -44,13 +48,21 @@ class Engine:
         self._kube = Kube(exchange, self._meters.requested)
         self.queue: WorkQueue[Name] = WorkQueue(self._runs)
         self.caches = Caches(self._kube, self.queue.add)
-        self._poller = Poller(self.caches.progressed)
+        self._progress = Poller(self.caches.progressed, parse)
+        self._adapters = Poller(
+            self.caches.served,
+            lambda said, _: report(said),
+            every_s=_ADAPTERS_S,
+            first_s=0,
+            seldom_when_same=True,
+        )
         self._journal = Journal(self._kube, process.pod_name)
         self._reconciler = Reconciler(
             self._kube,
             self.caches,
             self.queue,
-            self._poller,
+            self._progress,
+            self._adapters,
             self._journal,
             self._meters,
             installation,
@@ -89,7 +101,8 @@ class Engine:
         finally:
             self._ended = True
             self.queue.stop()
-            await self._poller.close()
+            await self._progress.close()
+            await self._adapters.close()
             await self._front.close()
 
     async def _lead(self) -> None:
@@ -112,7 +125,8 @@ class Engine:
                 workers.create_task(self._rounds())
         finally:
             self._leads = False
-            await self._poller.stop()
+            await self._progress.stop()
+            await self._adapters.stop()
 
     async def _rounds(self) -> None:
         while True:

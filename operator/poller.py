@@ -1,24 +1,23 @@
-"""How far the training pods are: their own /metrics, asked every ten seconds while they train.
+"""What pods say of themselves: how far they train, and which live adapters they serve.
 
 reconcile.py says whom to follow; what a pod answers goes into the caches, which wake the Workspace
-when it is news. One task per Workspace that trains, none otherwise. A pod that does not answer is
-asked again, less and less often (a NetworkPolicy may stand between for good): its progress is then
-old, and nothing else depends on it.
+when it is news. One task per pod that is followed, none otherwise. A pod that does not answer is
+asked again, less and less often (a NetworkPolicy may stand between for good): what is known of it
+is then old.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from urllib.parse import urlsplit
+from collections.abc import Callable, Mapping
+from typing import Generic, TypeVar
 
 import aiohttp
 
 from informer import Name
-from jobs.progress import parse
-from jobs.seen import Pod, Progress
 
+T = TypeVar("T")
 log = logging.getLogger("tunery.poller")
 _EVERY_S, _FIRST_S = 10.0, 3.0
 """A pod that has just started is still importing."""
@@ -28,40 +27,58 @@ _LONGEST_S = 2.0
 _MOST_BYTES = 64 * 1024
 
 
-class Poller:
-    """`told` is given what a pod says; None when it is followed no more. `close` it."""
+class Poller(Generic[T]):
+    """`told` is given what a pod says; None when it is followed no more. `close` it.
+
+    `parse` reads an answer (text, who answers) and raises ValueError when it is none. With
+    `seldom_when_same` an answer that is no news counts as a silence.
+    """
 
     def __init__(
         self,
-        told: Callable[[Name, Progress | None], None],
+        told: Callable[[Name, str, T | None], None],
+        parse: Callable[[str, str], T | None],
         every_s: float = _EVERY_S,
         first_s: float = _FIRST_S,
+        *,
+        seldom_when_same: bool = False,
     ) -> None:
         self._told = told
+        self._parse = parse
         self._first_s = first_s
         self._every_s = every_s
-        self._tasks: dict[Name, tuple[str, asyncio.Task[None]]] = {}
+        self._seldom_when_same = seldom_when_same
+        self._tasks: dict[tuple[Name, str], tuple[str, asyncio.Task[None]]] = {}
+        self._of: dict[Name, set[str]] = {}
         self._session: aiohttp.ClientSession | None = None
 
-    def follow(self, key: Name, url: str, pods: Sequence[Pod]) -> None:
-        """From now on ask this URL; "" asks no more."""
-        known, task = self._tasks.get(key, ("", None))
-        if url == known:
-            return
-        if task is not None:
-            task.cancel()
-            del self._tasks[key]
-            self._told(key, None)
-        if url:
-            uid = next((pod.uid for pod in pods if pod.ip == urlsplit(url).hostname), "")
-            self._tasks[key] = (url, asyncio.create_task(self._ask(key, url, uid)))
+    def follow(self, key: Name, urls: Mapping[str, str]) -> None:
+        """From now on ask these (who → URL) about a Workspace, and nobody else."""
+        for who in self._of.get(key, set()) - set(urls):
+            self._leave(key, who)
+        for who, url in urls.items():
+            known, _ = self._tasks.get((key, who), ("", None))
+            if url != known:
+                if known:
+                    self._leave(key, who)
+                self._of.setdefault(key, set()).add(who)
+                self._tasks[key, who] = (url, asyncio.create_task(self._ask(key, who, url)))
 
     def __len__(self) -> int:
         return len(self._tasks)
 
+    def _leave(self, key: Name, who: str) -> None:
+        _, task = self._tasks.pop((key, who))
+        task.cancel()
+        self._of[key].discard(who)
+        if not self._of[key]:
+            del self._of[key]
+        self._told(key, who, None)
+
     async def stop(self) -> None:
         """Follow nobody any more; whoever is followed again begins anew."""
         tasks = [task for _, task in self._tasks.values()]
+        self._of.clear()
         self._tasks.clear()
         for task in tasks:
             task.cancel()
@@ -72,13 +89,15 @@ class Poller:
         if self._session is not None:
             await self._session.close()
 
-    async def _ask(self, key: Name, url: str, pod_uid: str) -> None:
+    async def _ask(self, key: Name, who: str, url: str) -> None:
         await asyncio.sleep(self._first_s)
-        times = 1
+        times, last = 1, None
         while True:
             try:
-                self._told(key, parse((await self._read(url)).decode(errors="replace"), pod_uid))
-                times = 1
+                found = self._parse((await self._read(url)).decode(errors="replace"), who)
+                self._told(key, who, found)
+                same = self._seldom_when_same and found == last
+                times, last = min(times + 1, _SELDOM) if same else 1, found
             except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
                 log.debug("key=%s/%s %s: %s", *key, url, error)
                 times = min(times + 1, _SELDOM)

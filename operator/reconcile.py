@@ -11,6 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 from apierror import ApiError
 from caches import WORKSPACE_VERSION, Caches
@@ -18,12 +19,14 @@ from informer import Name
 from jobs.decide import decide
 from jobs.decision import Decision, Object, Ref
 from jobs.installation import Installation
+from jobs.seen import Progress
 from journal import Journal
 from kube import Kube
 from mergepatch import merge_patch
 from meters import Meters
 from poller import Poller
 from presets import Catalog
+from serving.lastwords import ServeWords
 from workqueue import WorkQueue
 
 log = logging.getLogger("tunery.reconcile")
@@ -43,7 +46,8 @@ class Reconciler:
         kube: Kube,
         caches: Caches,
         queue: WorkQueue[Name],
-        poller: Poller,
+        progress: Poller[Progress],
+        adapters: Poller[ServeWords],
         journal: Journal,
         meters: Meters,
         installation: Installation,
@@ -53,7 +57,8 @@ class Reconciler:
         self._kube = kube
         self._caches = caches
         self._queue = queue
-        self._poller = poller
+        self._progress = progress
+        self._adapters = adapters
         self._journal = journal
         self._meters = meters
         self._installation = installation
@@ -95,8 +100,8 @@ class Reconciler:
         if decision is None:
             self._forget(key)
             return
-        url = decision.watch_progress_of
-        self._poller.follow(key, url, self._caches.of(key).pods if url else ())
+        self._progress.follow(key, self._who(key, decision.watch_progress_of))
+        self._adapters.follow(key, decision.adapters_of)
         try:
             for action in decision.actions:
                 self._caches.take(await self._kube.do(action))
@@ -106,6 +111,11 @@ class Reconciler:
         await self._tell(key, decision)
         if decision.again_after_s is not None:
             self._queue.later(key, decision.again_after_s)
+
+    def _who(self, key: Name, url: str) -> dict[str, str]:
+        """The uid of the pod behind a URL."""
+        pods = self._caches.of(key).pods if url else ()
+        return {pod.uid: url for pod in pods if pod.ip == urlsplit(url).hostname}
 
     def _decide(self, key: Name, error: str = "") -> Decision | None:
         """None when the Workspace is gone."""
@@ -147,7 +157,8 @@ class Reconciler:
         self._journal.post(body, decision.events, self._now())
 
     def _forget(self, key: Name) -> None:
-        self._poller.follow(key, "", ())
+        self._progress.follow(key, {})
+        self._adapters.follow(key, {})
         self._caches.forget(key)
         self._queue.forget(key)
 

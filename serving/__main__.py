@@ -1,4 +1,4 @@
-"""`python -m serving prepare PLAN.json` and `python -m serving transformers NAME`: pods' words.
+"""`python -m serving prepare PLAN.json`, `live PLAN.json`, `transformers NAME`: the pods' words.
 
 Signals are handled from the first line on. Failures end with the exit code of their kind
 (tuning/failure.py), their sentence in the log and as last words.
@@ -40,6 +40,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     words = parser.add_subparsers(dest="word", required=True)
     prepare = words.add_parser("prepare", help="fetch, check and compose what is served")
     prepare.add_argument("plan", type=Path, metavar="PLAN.json")
+    live = words.add_parser("live", help="keep a server's adapters as the plan says, for ever")
+    live.add_argument("plan", type=Path, metavar="PLAN.json")
+    live.add_argument("--url", default="http://127.0.0.1:5000", help="the server's, in this pod")
     server = words.add_parser("transformers", help="transformers' own server, with POST /chat")
     server.add_argument("model", help="the served model's name: a folder below the current one")
     server.add_argument("--host", default="127.0.0.1")
@@ -57,8 +60,10 @@ def _speak(arguments: argparse.Namespace) -> int:
 
         serve(arguments.model, arguments.host, arguments.port, arguments.device, arguments.dtype)
         return 0
-    from serving.words import prepare
+    from serving.words import live, prepare
 
+    if arguments.word == "live":
+        live(arguments.plan, arguments.url, _log.info)
     said = prepare(arguments.plan, _log.info)
     for warning in (said.warning, *(one.warning for one in said.adapters)):
         if warning:

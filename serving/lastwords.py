@@ -30,6 +30,8 @@ class AdapterWords(BaseModel):
     kind: str | None = None
     """A reason of tuning/failure.py, beside the sentence."""
     warning: str | None = None
+    asked: str | None = None
+    """Of a live adapter: AdapterPlan.asked of what these words are about."""
 
 
 class ServeWords(BaseModel):
@@ -46,6 +48,10 @@ class ServeWords(BaseModel):
     models: tuple[str, ...] = ()
     """What clients may write as `model`: the base and every good adapter."""
     adapters: tuple[AdapterWords, ...] = ()
+    adapter_set: str | None = None
+    """Of live adapters: which set these words are about."""
+    restart: str | None = None
+    """Why only another pod can serve that set; the one before goes on here."""
 
     def encoded(self) -> bytes:
         """The JSON; the longest sentences are cut so that Kubernetes never cuts it in the middle.

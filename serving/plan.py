@@ -7,7 +7,8 @@ credentials are named by the path where they are mounted. Imports neither torch 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -20,12 +21,17 @@ Runtime = Literal["vllm", "transformers"]
 
 MODEL_LINK = "model"
 """A link to the folder of the base model, wherever it was found: `vllm serve <ready>/model`."""
+REVISION = "revision"
+"""The base model's commit, where it is known."""
 VLLM_CONFIG = "vllm.yaml"
 """All other flags, for `vllm serve … --config <ready>/vllm.yaml`."""
 CHAT_SETTINGS = "chat.json"
 """What serving/chat reads, named to it by the variable TUNERY_CHAT."""
 CHAT_MODULE = "tunery_chat"
 """serving/chat beside it, for servers whose image has none of our code."""
+LIVE_STATE = "live.json"
+"""In `places.adapters`: what live adapters the server has, written by serving/live.py."""
+_SHORT = 10
 
 
 class Part(BaseModel):
@@ -58,6 +64,23 @@ class AdapterPlan(Part):
     """Pulled by prepare; by digest, so that every pod of a Workspace gets the same."""
     path: str | None = None
     """A mounted folder: an image volume, or a volume of the user's. Exactly one of the two."""
+
+    def source(self) -> str:
+        """Ten digits of where it comes from."""
+        return _short({"image": self.image, "path": self.path})
+
+    def asked(self) -> str:
+        """Ten digits of all that is asked for."""
+        return _short(self.model_dump(mode="json"))
+
+
+def adapter_set(adapters: Sequence[AdapterPlan], together: str | None) -> str:
+    """Ten digits that name a set of live adapters, on both sides."""
+    return _short({"adapters": [one.asked() for one in adapters], "together": together})
+
+
+def _short(value: Mapping[str, JsonValue]) -> str:
+    return hashlib.sha256(canonical(dict(value))).hexdigest()[:_SHORT]
 
 
 class ServePlaces(Part):
@@ -100,6 +123,10 @@ class ServePlan(Part):
     user_flags: Mapping[str, JsonValue] = {}
     """vLLM's, as the user wrote them in inference_config.yaml: these win."""
     places: ServePlaces = ServePlaces()
+    live: bool = False
+    """vLLM: the adapters may change while the server runs (serving/live.py)."""
+    adapter_set: str = ""
+    """Of `adapters` and `together`, where they are live."""
 
 
 def write(plan: ServePlan, path: Path) -> None:

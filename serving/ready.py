@@ -16,7 +16,15 @@ from typing import Any
 
 import yaml
 
-from serving.plan import CHAT_MODULE, CHAT_SETTINGS, MODEL_LINK, VLLM_CONFIG, ServePlan
+from serving.plan import (
+    CHAT_MODULE,
+    CHAT_SETTINGS,
+    LIVE_STATE,
+    MODEL_LINK,
+    REVISION,
+    VLLM_CONFIG,
+    ServePlan,
+)
 from tuning.failure import Failure, Kind
 from tuning.images.oci import CONFIG_FILE, WEIGHTS_FILE
 
@@ -24,6 +32,10 @@ RANK_STEPS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """The only values of vLLM's --max-lora-rank."""
 _MOST_AT_ONCE = 4
 """Adapters in one batch: each costs memory for the largest rank in every layer."""
+_LIVE_RANK = 16
+"""The least that a server with live adapters can hold: vLLM's own, and Tunery's, usual rank."""
+_LIVE_HELD = 16
+"""Adapters in memory there: as many as may be asked for, and some that were replaced."""
 _TEMPLATE = "chat_template.jinja"
 _MODEL_NAME = re.compile(r"[A-Za-z0-9_][\w.-]*(?:/[A-Za-z0-9_][\w.-]*)?", re.ASCII)
 _DEFAULT_LENGTH = 4096
@@ -41,7 +53,9 @@ class Served:
     """The adapters that it is made of."""
 
 
-def write(plan: ServePlan, base: Path, served: Sequence[Served]) -> None:
+def write(
+    plan: ServePlan, base: Path, served: Sequence[Served], revision: str | None = None
+) -> None:
     """Everything the runtime of the plan needs, in `places.ready`. Raises Failure or OSError."""
     ready = Path(plan.places.ready)
     ready.mkdir(parents=True, exist_ok=True)
@@ -49,6 +63,7 @@ def write(plan: ServePlan, base: Path, served: Sequence[Served]) -> None:
         _link(ready / MODEL_LINK, base)
         text = yaml.safe_dump(vllm_flags(plan, served), sort_keys=True)
         (ready / VLLM_CONFIG).write_text(text, encoding="utf-8")
+        (ready / REVISION).write_text(revision or "", encoding="utf-8")
     else:
         _one_folder(ready / _checked_name(plan.model.name), base, served)
     _copy_chat(ready / CHAT_MODULE)
@@ -69,7 +84,8 @@ def _copy_chat(folder: Path) -> None:
 
 def vllm_flags(plan: ServePlan, served: Sequence[Served]) -> dict[str, Any]:
     """vLLM's command line: for model and cards, for the adapters, and as the user wants it."""
-    flags = {**plan.flags, **_lora_flags(plan, served), **plan.user_flags}
+    lora = _live_flags(served) if plan.live else _lora_flags(plan, served)
+    flags = {**plan.flags, **lora, **plan.user_flags}
     # More at once than are held would end the server.
     at_once, held = flags.get("max-loras"), flags.get("max-cpu-loras")
     if isinstance(at_once, int) and isinstance(held, int):
@@ -97,6 +113,30 @@ def _lora_flags(plan: ServePlan, served: Sequence[Served]) -> dict[str, Any]:
     return flags if template is None else {**flags, "chat-template": str(template)}
 
 
+def _live_flags(served: Sequence[Served]) -> dict[str, Any]:
+    """Room for adapters to come. None is loaded at the start: serving/live.py does that."""
+    flags = {
+        "enable-lora": True,
+        "max-lora-rank": rank_step(max((_LIVE_RANK, *(one.rank for one in served)))),
+        "max-loras": _MOST_AT_ONCE,
+        "max-cpu-loras": _LIVE_HELD,
+    }
+    template = template_of(served)
+    return flags if template is None else {**flags, "chat-template": str(template)}
+
+
+def restart_for(flags: Mapping[str, Any], served: Sequence[Served]) -> str | None:
+    """Why a server with these flags cannot serve this; None: it can."""
+    limit = flags.get("max-lora-rank")
+    for one in served:
+        if isinstance(limit, int) and one.rank > limit:
+            return f"adapter {one.name} has rank {one.rank}, and the server was started for {limit}"
+    wanted, used = template_of(served), flags.get("chat-template")
+    if wanted is not None and (used is None or wanted.read_bytes() != Path(used).read_bytes()):
+        return f"adapter {served[0].name} was trained with another chat template"
+    return None
+
+
 def rank_step(rank: int) -> int:
     """The smallest rank that vLLM can be told to hold."""
     return next(step for step in RANK_STEPS if step >= rank)
@@ -109,14 +149,15 @@ def chat_settings(plan: ServePlan, base: Path, served: Sequence[Served]) -> dict
     asked = [] if "api-key" in plan.user_flags else [plan.model.name, *names]
     templated = template_of(served) is not None or _has_template(base)
     if plan.runtime == "vllm":
-        only = names[0] if len(names) == 1 else plan.model.name
-        model = plan.together if plan.together in names else only
-        return {
-            "model": model,
+        common = {
+            "model": chat_model(plan, names),
             "max_tokens": plan.max_tokens,
             "chat_template": templated,
-            "models": list(dict.fromkeys(asked)),
         }
+        if plan.live:
+            state = str(Path(plan.places.adapters) / LIVE_STATE)
+            return {**common, "models": asked[:1], "live": state}
+        return {**common, "models": list(dict.fromkeys(asked))}
     parts = [name for one in served for name in one.parts]
     return {
         "model": plan.model.name,
@@ -125,6 +166,12 @@ def chat_settings(plan: ServePlan, base: Path, served: Sequence[Served]) -> dict
         "chat_template": templated,
         "models": [plan.model.name],
     }
+
+
+def chat_model(plan: ServePlan, names: Sequence[str]) -> str:
+    """Whom POST /chat asks: all adapters as one, the only one, or the base."""
+    only = names[0] if len(names) == 1 else plan.model.name
+    return plan.together if plan.together and plan.together in names else only
 
 
 def template_of(served: Sequence[Served]) -> Path | None:

@@ -1,4 +1,4 @@
-"""`prepare` with its last words: the outermost boundary of the init container's work.
+"""`prepare` with its last words, and `live`: the outermost boundary of our containers' work.
 
 Whatever goes wrong leaves here as a Failure, and its kind and sentence are in the termination
 message by then.
@@ -7,16 +7,21 @@ message by then.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 from serving import lastwords, plan
 from serving.lastwords import ServeWords
+from serving.live import Live
 from serving.prepare import prepare as work
+from serving.runtime import Server
 from tuning.failure import Failure, Kind
 from tuning.lastwords import path_of
 
 _log = logging.getLogger(__name__)
+_AGAIN_S = 10.0
 
 
 def prepare(path: Path, note: Callable[[str], None]) -> ServeWords:
@@ -41,6 +46,22 @@ def prepare(path: Path, note: Callable[[str], None]) -> ServeWords:
         raise _failed(message, Failure(Kind.INTERNAL, sentence)) from error
     lastwords.write(message, said)
     return said
+
+
+def live(path: Path, url: str, note: Callable[[str], None]) -> NoReturn:
+    """Keep the plan's adapters in the server at `url`, until a signal ends it.
+
+    Raises Failure only for a plan that cannot be read at the start, and KeyboardInterrupt.
+    """
+    key = plan.read(path).user_flags.get("api-key")
+    keeper = Live(path, Server(url, key if isinstance(key, str) else None), note)
+    while True:
+        try:
+            wait_s = keeper.look()
+        except Exception:  # noqa: BLE001 the outermost boundary: without it the pod is not ready
+            _log.exception("the adapters could not be looked after; again in %.0f s", _AGAIN_S)
+            wait_s = _AGAIN_S
+        time.sleep(wait_s)
 
 
 def _failed(message: Path | None, failure: Failure) -> Failure:

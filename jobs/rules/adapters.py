@@ -10,9 +10,10 @@ from collections import Counter
 from collections.abc import Iterator
 
 from jobs.context import Context
-from jobs.marks import TOGETHER
+from jobs.marks import LIVE, TOGETHER
 from jobs.names import LONGEST_LABEL, label_problem, subdomain_problem
 from jobs.rules.data import ONE_SOURCE, image_problems
+from jobs.rules.general import runtime
 from jobs.rules.volume import volume_problems
 from jobs.workspace import Adapter, AdapterSource, Workspace
 from presets.problem import Problem, shown
@@ -32,6 +33,7 @@ def adapters_problems(workspace: Workspace, context: Context) -> Iterator[Proble
     adapters = workspace.inference.adapters if workspace.inference else ()
     path = "inference.adapters"
     yield from _together_problems(workspace, adapters)
+    yield from _live_problems(workspace)
     if len(adapters) > MAX_ADAPTERS:
         yield Problem(path, TOO_MANY, f"there are {len(adapters)}; remove some", "generic")
     names = Counter(a.source.name for a in adapters if a.source and a.source.name)
@@ -55,6 +57,16 @@ def _together_problems(workspace: Workspace, adapters: tuple[Adapter, ...]) -> I
     if why is not None:
         do = f"it is {shown(name)}; write for example all-adapters"
         yield Problem(f"metadata.annotations.{TOGETHER}", why, do)
+
+
+def _live_problems(workspace: Workspace) -> Iterator[Problem]:
+    """transformers' server has one model, which is made when it starts."""
+    value, path = workspace.annotations.get(LIVE), f"metadata.annotations.{LIVE}"
+    if value not in (None, "true", "false"):
+        yield Problem(path, f'{shown(value)} must be "true" or "false"', "")
+    elif value == "true" and runtime(workspace) == "transformers":
+        do = "remove this annotation, or kaito.sh/runtime"
+        yield Problem(path, "only vLLM can change its adapters while it runs", do)
 
 
 def _adapter_problems(adapter: Adapter, path: str, context: Context) -> Iterator[Problem]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from jobs.context import Context
-from jobs.marks import TOGETHER
+from jobs.marks import LIVE, TOGETHER
 from jobs.names import label_problem
 from jobs.workspace import Workspace
 from presets.problem import Problem, did_you_mean, shown
@@ -22,6 +22,7 @@ BYPASS = "kaito.sh/bypass-resource-checks"
 CHECKED = (
     *(PERFORMANCE_MODE, LOCAL_WEIGHTS, IMAGE_FAMILY, NODE_CLASS, RUNTIME, LOAD_BALANCER),
     TOGETHER,
+    LIVE,
 )
 """Annotations that a rule reads: a change of these, and of no other, is checked on update."""
 
@@ -33,6 +34,11 @@ _RUNTIMES = ("vllm", "transformers")
 def runtime(workspace: Workspace) -> str:
     """ "vllm", unless the annotation says "transformers"."""
     return "transformers" if workspace.annotations.get(RUNTIME) == "transformers" else "vllm"
+
+
+def live(workspace: Workspace) -> bool:
+    """Whether its adapters may change in the running server."""
+    return workspace.annotations.get(LIVE) == "true" and runtime(workspace) == "vllm"
 
 
 def name_problems(workspace: Workspace) -> Iterator[Problem]:

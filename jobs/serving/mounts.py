@@ -18,6 +18,7 @@ from presets import Preset
 from serving.plan import ServePlaces
 
 PLAN = volumes.RUN
+PLAN_VOLUME, HUB_VOLUME = "plan", "hub"
 _TERMINATION_LOG = "/dev/termination-log"
 _PLACES = ServePlaces()
 
@@ -49,7 +50,7 @@ def mounts(
 
 
 def _own(plan: str) -> Iterator[Mount]:
-    yield Mount("plan", {"configMap": {"name": plan}}, PLAN, main=False)
+    yield Mount(PLAN_VOLUME, {"configMap": {"name": plan}}, PLAN, main=False)
     yield from _handed_over("adapters", _PLACES.adapters)
     yield from _handed_over("ready", _PLACES.ready)
     yield Mount("tmp", {"emptyDir": {}}, "/tmp", read_only=False)  # noqa: S108 the pod's own
@@ -72,7 +73,7 @@ def _model(ref: PresetRef, preset: Preset, installation: Installation) -> Iterat
         yield from _handed_over("model", _PLACES.model)
     secret = ref.options.model_access_secret
     if secret is not None:
-        yield Mount("hub", secret_volume(secret, volumes.TOKEN_KEY), volumes.HUB, main=False)
+        yield Mount(HUB_VOLUME, secret_volume(secret, volumes.TOKEN_KEY), volumes.HUB, main=False)
 
 
 def _pulls(secrets: Sequence[str]) -> Iterator[Mount]:

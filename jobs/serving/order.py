@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from jobs import marks, volumes
 from jobs.context import Context
 from jobs.installation import Installation
 from jobs.rules.config import config_map_text
-from jobs.rules.general import runtime
+from jobs.rules.general import live, runtime
 from jobs.rules.inference import CONFIG_KEY, vllm_options
 from jobs.serving import flags, mounts
 from jobs.serving.sources import Sources
 from jobs.workspace import PresetRef, Workspace
 from presets import Gpu, Preset
-from serving.plan import Runtime, ServedModel, ServePlan
+from serving.plan import Runtime, ServedModel, ServePlan, adapter_set
 from tuning.run import canonical
 
 
@@ -41,6 +41,13 @@ class ServeOrder:
     card: Gpu | None = None
     on_cpu: bool = False
     """The server computes on the CPU, also where the pod holds (pretended) GPUs."""
+    restarted_for: str = ""
+    """The set of live adapters that the pods were last replaced for."""
+
+    @property
+    def live(self) -> bool:
+        """Adapters change in the running server."""
+        return self.plan is not None and self.plan.live
 
     @property
     def ref(self) -> PresetRef | None:
@@ -56,8 +63,12 @@ def order(
     gpus: int,
     context: Context,
     installation: Installation,
+    restarted_for: str = "",
 ) -> ServeOrder:
-    """The serving that a Workspace asks for now. `run_hash` is that of jobs/revision.py."""
+    """The serving that a Workspace asks for now.
+
+    `run_hash` is that of jobs/revision.py; where adapters are live, without them.
+    """
     inference = workspace.inference
     ref = inference.preset if inference else None
     preset = context.catalog.preset(ref.name) if ref else None
@@ -65,19 +76,24 @@ def order(
         return ServeOrder(workspace, _hash(run_hash, None, sources), revision, gpus=gpus)
     on_cpu = installation.device == "cpu"
     own = _options(workspace, context) if runtime(workspace) == "vllm" else {}
+    together, is_live = workspace.annotations.get(marks.TOGETHER), live(workspace)
     plan = ServePlan(
         workspace=workspace.name,
         namespace=workspace.namespace,
         runtime=_runtime(workspace),
         model=_model(ref, preset, sources, installation),
         adapters=sources.plans,
-        together=workspace.annotations.get(marks.TOGETHER),
+        together=together,
         flags=flags.vllm(preset, card, gpus, on_cpu=on_cpu),
         user_flags=flags.of_user(own),
         places=mounts.places(ref, sources, installation),
+        live=is_live,
+        adapter_set=adapter_set(sources.plans, together) if is_live else "",
     )
-    found = _hash(run_hash, plan, sources)
-    return ServeOrder(workspace, found, revision, sources, preset, plan, gpus, card, on_cpu)
+    again = restarted_for if is_live else ""
+    found = _live_hash(run_hash, sources, again) if is_live else _hash(run_hash, plan, sources)
+    made = ServeOrder(workspace, found, revision, sources, preset, plan, gpus, card, on_cpu)
+    return replace(made, restarted_for=again)
 
 
 def _runtime(workspace: Workspace) -> Runtime:
@@ -118,4 +134,16 @@ def _hash(run_hash: str, plan: ServePlan | None, sources: Sources) -> str:
             [one.name, one.strength, origin]
             for one, origin in zip(plan.adapters, sources.origins, strict=True)
         ]
+    return hashlib.sha256(canonical(asked)).hexdigest()
+
+
+def _live_hash(request: str, sources: Sources, restarted_for: str) -> str:
+    """Of what cannot change in a running pod: what is mounted in it, beside the request itself."""
+    asked = {
+        "request": request,
+        "live": True,
+        "secrets": list(sources.pull_secrets),
+        "volumes": sorted([mount.path, dict(mount.source)] for mount in sources.mounts),
+        "restartedFor": restarted_for,
+    }
     return hashlib.sha256(canonical(asked)).hexdigest()

@@ -33,6 +33,7 @@ _UNROUTED_S = 5
 _TEARDOWN_S = 30
 _PERIOD_S = 10
 _PREPARE_MEMORY = "1Gi"
+_LIVE, _LIVE_CPU, _LIVE_MEMORY = "live", "100m", "512Mi"
 
 
 def template(
@@ -55,7 +56,10 @@ def template(
         **affinity(node_labels),
         **_pull_secrets(order, installation),
         "volumes": list(named.values()),
-        "initContainers": [_prepare(order, all_mounts, installation)],
+        "initContainers": [
+            _prepare(order, all_mounts, installation),
+            *([_keeper(order, all_mounts, installation)] if plan.live else []),
+        ],
         "containers": [_server(order, plan, all_mounts, needs, installation)],
     }
     return {"metadata": metadata(order), "spec": spec}
@@ -84,6 +88,23 @@ def _prepare(order: ServeOrder, all_mounts: Sequence[Mount], installation: Insta
         "securityContext": container_security(),
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [mount.mount() for mount in all_mounts if mount.prepare],
+    }
+
+
+def _keeper(order: ServeOrder, all_mounts: Sequence[Mount], installation: Installation) -> Object:
+    """A sidecar (KEP-753): it starts before the server, ends after it, and is started again."""
+    name = _LIVE if order.workspace.name != _LIVE else f"{_LIVE}-adapters"
+    seen = (mount for mount in all_mounts if mount.prepare and mount.name != mounts.HUB_VOLUME)
+    return {
+        "name": name,
+        **_image(installation.prepare_image or installation.tuner_image, installation),
+        "command": ["python", "-m", "serving"],
+        "args": ["live", f"{mounts.PLAN}/{PLAN_KEY}", "--url", f"http://127.0.0.1:{PORT}"],
+        "env": _environment({}),
+        "resources": {"requests": {"cpu": _LIVE_CPU, "memory": _LIVE_MEMORY}},
+        "restartPolicy": "Always",
+        "securityContext": container_security(),
+        "volumeMounts": [mount.mount() for mount in seen],
     }
 
 
@@ -140,6 +161,8 @@ def _vllm_variables(plan: ServePlan) -> dict[str, str]:
         # Cores are the container's; vLLM would bind its threads to the machine's first ones.
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
         "VLLM_CPU_KVCACHE_SPACE": "1",
+        # serving/chat lets nobody outside the pod use it.
+        **({"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1"} if plan.live else {}),
     }
 
 

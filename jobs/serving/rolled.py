@@ -11,6 +11,11 @@ from jobs.earlier import Object, text
 from jobs.serving.remembered import adapters
 
 
+def reloaded(previous: Object, following: Object) -> str:
+    """What has changed, where adapters are live."""
+    return f"{_what(previous, following)}: the running server takes it over"
+
+
 def rolled(previous: Object, following: Object) -> str:
     """What has changed, and what that means for those who ask."""
     count = following.get("targetNodeCount")

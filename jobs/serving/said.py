@@ -1,4 +1,7 @@
-"""A serving pod's last words, however they arrived. Pure."""
+"""What a serving pod says: `prepare` in its last words, one with live adapters when asked. Pure.
+
+A `life` of a pod is that of its server: one that was started again says everything anew.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import re
 
 from pydantic import ValidationError
 
-from jobs.seen import Container, Pod
+from jobs.seen import Container, Pod, Seen
 from serving.lastwords import ServeWords
 
 _KIND = re.compile("[A-Z][A-Za-z]{0,40}")
@@ -20,8 +23,21 @@ def said(container: Container) -> ServeWords | None:
         words = ServeWords.model_validate_json(container.message)
     except ValidationError:
         return None
-    # A kind becomes a condition's reason, which has a grammar.
-    return words if words.kind is None or _KIND.fullmatch(words.kind) else None
+    return words if _is_told(words) else None
+
+
+def report(answer: str) -> ServeWords:
+    """What GET /adapters says. Raises ValueError."""
+    words = ServeWords.model_validate_json(answer)
+    if not _is_told(words):
+        raise ValueError("a kind is no word")
+    return words
+
+
+def _is_told(words: ServeWords) -> bool:
+    """A kind becomes a condition's reason, which has a grammar."""
+    kinds = (words.kind, *(one.kind for one in words.adapters))
+    return all(kind is None or _KIND.fullmatch(kind) for kind in kinds)
 
 
 def prepared(pod: Pod) -> ServeWords | None:
@@ -29,3 +45,20 @@ def prepared(pod: Pod) -> ServeWords | None:
     ended = (c for c in pod.containers if c.state == "terminated")
     words = (said(container) for container in ended)
     return next((one for one in words if one is not None and one.state == "done"), None)
+
+
+def server(pod: Pod, workspace: str) -> Container | None:
+    """The container that serves; it has the Workspace's name."""
+    return next((c for c in pod.containers if c.name == workspace and not c.init), None)
+
+
+def life(pod: Pod, workspace: str) -> str:
+    """The present life of its server; "" while it does not run."""
+    found = server(pod, workspace)
+    running = found is not None and found.state == "running"
+    return f"{pod.uid}/{found.started_at}" if found is not None and running else ""
+
+
+def reported(pod: Pod, workspace: str, seen: Seen) -> ServeWords | None:
+    """What its server has said in this life."""
+    return (seen.served or {}).get(life(pod, workspace))

@@ -6,7 +6,7 @@ served with the reason.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,13 +15,13 @@ from jobs.causes.cause import Cause, short
 from jobs.causes.creation import refused
 from jobs.conditions import Reason
 from jobs.facts import Facts, ServingVerdict
-from jobs.seen import Pod
+from jobs.seen import Pod, Seen
 from jobs.serving.decide import Serving
-from jobs.serving.said import prepared
+from jobs.serving.said import prepared, reported
 from jobs.serving.sources import Pin
 from jobs.serving.trouble import is_ready, trouble
 from jobs.workspace import AdapterSource
-from serving.lastwords import AdapterWords
+from serving.lastwords import AdapterWords, ServeWords
 
 _READY = "Inference has been deployed successfully"
 _PENDING = "Inference workload is not ready"
@@ -32,7 +32,7 @@ def verdict(serving: Serving, facts: Facts) -> ServingVerdict:
     seen = facts.seen
     run = _deployed(serving, facts) or marks.short(serving.order.hash)
     pods = [pod for pod in seen.pods if pod.run == run]
-    adapters = tuple(_adapters(serving, pods))
+    adapters = tuple(_adapters(serving, pods, seen))
     ready, reason, message = _condition(serving, facts, pods, adapters)
     answers = any(is_ready(pod) for pod in seen.pods)
     return ServingVerdict(ready, reason, message, answers, adapters)
@@ -47,6 +47,7 @@ def _condition(
     goes_on = "; what was served before goes on" if any(map(is_ready, facts.seen.pods)) else ""
     unserved = _unserved(adapters)
     bad = _unserved([a for a in adapters if a.get("message")])
+    loading = unserved and not bad and serving.order.live
     if serving.waiting:
         waits = Reason.ADAPTER_WAITS if serving.sources.waiting else Reason.ADAPTER
         return False, waits, serving.waiting + goes_on
@@ -58,10 +59,10 @@ def _condition(
     if len(up) < count:
         pending = _pending(facts, pods, up, count)
         return False, Reason.INFERENCE_PENDING, "; ".join([pending, *bad])
+    models = ", ".join(_models(serving, up, facts.seen))
     if unserved:
-        served = ", ".join(_models(up)) or "nothing"
-        return False, Reason.ADAPTER, f"{'; '.join(unserved)}; served: {served}"
-    models = ", ".join(_models(up))
+        reason = Reason.ADAPTER_WAITS if loading else Reason.ADAPTER
+        return False, reason, f"{'; '.join(unserved)}; served: {models or 'nothing'}"
     return True, Reason.INFERENCE_READY, f"{_READY}: {models}" if models else _READY
 
 
@@ -88,29 +89,73 @@ def _cause(facts: Facts, pods: Sequence[Pod]) -> Cause | None:
     return next((cause for cause in found if cause is not None), None)
 
 
-def _models(up: Sequence[Pod]) -> tuple[str, ...]:
-    words = next((said for pod in up if (said := prepared(pod))), None)
-    return words.models if words else ()
+def _models(serving: Serving, up: Sequence[Pod], seen: Seen) -> tuple[str, ...]:
+    """What all pods that answer know."""
+    found = [words for pod in up if (words := _words_of(serving, pod, seen))]
+    first = found[0].models if found else ()
+    return tuple(name for name in first if all(name in words.models for words in found))
+
+
+def _words_of(serving: Serving, pod: Pod, seen: Seen) -> ServeWords | None:
+    """What a server with live adapters says of itself, else what `prepare` has said."""
+    return reported(pod, serving.order.workspace.name, seen) or prepared(pod)
 
 
 def _unserved(adapters: Sequence[dict[str, Any]]) -> list[str]:
     """A sentence for each adapter that is not served."""
-    unserved = (a for a in adapters if not a["served"])
+    unserved = (a for a in adapters if not a.get("served"))
     return [str(a.get("message") or f"adapter {a['name']} is not served yet") for a in unserved]
 
 
-def _adapters(serving: Serving, pods: Sequence[Pod]) -> Iterator[dict[str, Any]]:
+def _adapters(serving: Serving, pods: Sequence[Pod], seen: Seen) -> Iterator[dict[str, Any]]:
     """`status.adapters`, in the user's order."""
     inference = serving.order.workspace.inference if serving.order.plan else None
     named = [a.source for a in inference.adapters if a.source] if inference else []
     up = [pod for pod in pods if is_ready(pod)]
-    words = next((said for pod in reversed(pods) if (said := prepared(pod))), None)
-    told = {one.name: one for one in words.adapters} if words else {}
+    told = [words for pod in reversed(pods) if (words := _words_of(serving, pod, seen))]
+    unasked = serving.order.live and any(
+        reported(pod, serving.order.workspace.name, seen) is None for pod in up
+    )
     for source in named:
         if source.name:
-            found = told.get(source.name)
+            wanted = _source(serving, source)
+            before = serving.before.get(source.name, {})
+            if unasked and _same(before, wanted):
+                yield dict(before)
+                continue
+            found = _found(serving, source.name, told)
             served = bool(up) and found is not None and found.sentence is None
-            yield {**_source(serving, source), "served": served, **_words(serving, source, found)}
+            meanwhile = _meanwhile(source.name, told) if found is None else {}
+            yield {**wanted, **meanwhile, "served": served, **_words(serving, source, found)}
+
+
+def _meanwhile(name: str, told: Sequence[ServeWords]) -> dict[str, str]:
+    """The digest of what still answers to a live adapter's name."""
+    found = (one for words in told for one in words.adapters if one.name == name)
+    digest = next((one.digest for one in found if one.digest and not one.sentence), None)
+    return {"digest": digest} if digest else {}
+
+
+def _same(before: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether an adapter was told of before as it is wanted now: an operator that starts does not
+    know yet what servers say, and nothing has become untrue by that."""
+    return bool(before) and all(before.get(key) == value for key, value in wanted.items())
+
+
+def _found(serving: Serving, name: str, told: Sequence[ServeWords]) -> AdapterWords | None:
+    """What there is to say of one adapter: of any pod in which something is wrong with it, else of
+    any; None as long as one that is live is not in all of them."""
+    found = [one for words in told for one in words.adapters if one.name == name]
+    if serving.order.live:
+        asked = next((p.asked() for p in serving.sources.plans if p.name == name), None)
+        found = [one for one in found if one.asked == asked]
+        if len(found) < len(told):
+            return None
+        failed = next((f"adapter {name}: {w.sentence}" for w in told if w.sentence), None)
+        if failed is not None and found:
+            return found[0].model_copy(update={"sentence": failed, "kind": "Unavailable"})
+    bad = (one for one in found if one.sentence) if serving.order.live else iter(())
+    return next(bad, found[0] if found else None)
 
 
 def _source(serving: Serving, source: AdapterSource) -> dict[str, Any]:

@@ -10,6 +10,8 @@ server comes from, so it imports nothing but the standard library. What it does:
 - With `max_tokens` no answer is longer: transformers serve goes on past the model's length.
 - `GET /ready` once every model has answered a request (readiness.py).
 - With `aliases` the one model of transformers serve answers to all of its names.
+- With `live` adapters their names mean the versions that the server has now (live.py), and
+  GET /adapters says which those are.
 
 Its settings are a JSON file named by the variable TUNERY_CHAT (questions.py says what is in it).
 """
@@ -21,13 +23,15 @@ import os
 
 from . import asgi
 from .asgi import App, Gone, Receive, Refused, Scope, Send
+from .live import EVERY_VERSION, Live, listed, with_versions
 from .questions import CHAT, COMPLETIONS, LONGEST, Settings, bounded, from_chat, text_of
 from .readiness import Readiness
 
 __all__ = ["Chat", "Settings"]
 
 _ROOTS = (
-    "chat health ready ping version load metrics docs tokenize detokenize score rerank classify"
+    "chat health ready adapters ping version load metrics docs tokenize detokenize score rerank "
+    "classify"
 )
 _OPEN = frozenset(["/", "/openapi.json", "/pooling", *(f"/{name}" for name in _ROOTS.split())])
 _ADMIN = frozenset(["/v1/load_lora_adapter", "/v1/unload_lora_adapter"])
@@ -39,7 +43,8 @@ class Chat:
     def __init__(self, app: App, settings: Settings | None = None) -> None:
         self._app = app
         self._settings = settings or Settings.of(os.environ)
-        self._readiness = Readiness(self._settings)
+        self._live = Live(self._settings.live) if self._settings.live else None
+        self._readiness = Readiness(self._settings, self._live)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, change, bar or pass on one connection."""
@@ -68,6 +73,8 @@ class Chat:
             await asgi.say(send, *await self._readiness.answer(self._app, scope))
         elif path == "/chat" and method == "POST":
             await self._chat(scope, receive, send)
+        elif self._live is not None:
+            await self._answer_live(self._live, scope, receive, send)
         elif path in LONGEST and method == "POST" and (settings.aliases or settings.max_tokens):
             asked = asgi.object_of(await asgi.body_of(receive))
             body = bounded(asked, path, settings)
@@ -78,11 +85,35 @@ class Chat:
         else:
             await self._app(scope, receive, send)
 
+    async def _answer_live(self, live: Live, scope: Scope, receive: Receive, send: Send) -> None:
+        method, path, versions = scope["method"], scope["path"], live.versions()
+        if path == "/adapters" and method == "GET":
+            await asgi.say(send, *((200, versions.words) if versions else (503, {})))
+        elif path == "/v1/models" and method == "GET" and scope["query_string"] != EVERY_VERSION:
+            status, answer = await asgi.ask(self._app, scope, receive)
+            try:
+                await asgi.say(send, status, listed(answer, versions))
+            except (ValueError, LookupError, TypeError):
+                await asgi.say_raw(send, status, answer)
+        elif method == "POST" and path not in _ADMIN and asgi.is_json(scope):
+            body = await asgi.body_of(receive)
+            asked = asgi.changed(body, "model", versions.names if versions else {})
+            if path in LONGEST and self._settings.max_tokens:
+                asked = asgi.encoded(bounded(asgi.object_of(asked), path, self._settings))
+            to = asgi.sized(scope, path, asked)
+            await self._app(to, asgi.once_raw(asked, receive), send)
+        else:
+            await self._app(scope, receive, send)
+
     async def _chat(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One question, one answer, through the server's own API."""
         asked = asgi.object_of(await asgi.body_of(receive))
         path = CHAT if self._settings.chat_template else COMPLETIONS
-        body = bounded(from_chat(asked, self._settings), path, self._settings)
+        versions = self._live.versions() if self._live else None
+        settings = with_versions(self._settings, versions)
+        body = bounded(from_chat(asked, settings), path, settings)
+        if versions is not None:
+            body["model"] = versions.names.get(body["model"], body["model"])
         to = asgi.redirected(scope, path, body)
         status, answer = await asgi.ask(self._app, to, asgi.once(body, receive))
         if status != 200:

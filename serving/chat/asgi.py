@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any
 
 Scope = MutableMapping[str, Any]
@@ -63,17 +63,45 @@ def object_of(body: bytes) -> Json:
     return found
 
 
+def is_json(scope: Scope) -> bool:
+    """Whether a request says that its body is JSON, or does not say what it is."""
+    kinds = [value for name, value in scope["headers"] if name.lower() == b"content-type"]
+    return not kinds or b"json" in kinds[0].lower()
+
+
+def changed(body: bytes, key: str, values: Mapping[str, str]) -> bytes:
+    """A JSON object with another value of one key; anything else as it is."""
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        return body
+    value = found.get(key) if isinstance(found, dict) else None
+    if not isinstance(value, str) or value not in values:
+        return body
+    return encoded({**found, key: values[value]})
+
+
 def redirected(scope: Scope, path: str, body: Json) -> Scope:
     """The same connection asking for another path with another body; the caller's login stays."""
+    return sized(scope, path, encoded(body))
+
+
+def sized(scope: Scope, path: str, body: bytes) -> Scope:
+    """The same with a body of bytes."""
     kept = [(k, v) for k, v in scope["headers"] if k.lower() not in _DROPPED]
-    length = str(len(encoded(body))).encode()
+    length = str(len(body)).encode()
     headers = [*kept, (b"content-type", b"application/json"), (b"content-length", length)]
     return {**scope, "path": path, "raw_path": path.encode(), "headers": headers}
 
 
 def once(body: Json, receive: Receive) -> Receive:
     """The new body, then whatever the connection says (that it was closed)."""
-    left = [encoded(body)]
+    return once_raw(encoded(body), receive)
+
+
+def once_raw(body: bytes, receive: Receive) -> Receive:
+    """The same with a body of bytes."""
+    left = [body]
 
     async def get() -> Message:
         if left:

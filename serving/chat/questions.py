@@ -35,6 +35,8 @@ class Settings:
     """False: the model knows no turns, so /chat goes to /v1/completions."""
     models: tuple[str, ...] = ()
     """Each must have answered before GET /ready does."""
+    live: str = ""
+    """The file that says which live adapters the server has (live.py); "" where none are live."""
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> Settings:

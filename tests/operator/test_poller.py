@@ -1,4 +1,4 @@
-"""What a training pod says of itself is asked every few seconds, and only while it trains."""
+"""What a pod says of itself is asked every few seconds, and only while somebody wants to know."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 from aiohttp import web
 from rig.operating import KEY, until
 
+from jobs.progress import parse
 from jobs.seen import Pod, Progress
 from poller import Poller
 
@@ -21,8 +22,8 @@ class Told:
     def __init__(self) -> None:
         self.all: list[Progress | None] = []
 
-    def __call__(self, key: Any, progress: Progress | None) -> None:
-        assert key == KEY
+    def __call__(self, key: Any, who: str, progress: Progress | None) -> None:
+        assert (key, who) == (KEY, POD.uid)
         self.all.append(progress)
 
     @property
@@ -48,8 +49,11 @@ class Trainer:
 
 
 @asynccontextmanager
-async def training(told: Told, every_s: float = 0.02) -> AsyncIterator[tuple[Trainer, Poller]]:
-    trainer, poller = Trainer(), Poller(told, every_s, first_s=0)
+async def training(
+    told: Told, every_s: float = 0.02, *, seldom_when_same: bool = False
+) -> AsyncIterator[tuple[Trainer, Poller[Progress]]]:
+    trainer = Trainer()
+    poller = Poller(told, parse, every_s, first_s=0, seldom_when_same=seldom_when_same)
     app = web.Application()
     app.router.add_get("/metrics", trainer.answer)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
@@ -68,12 +72,12 @@ def test_it_tells_every_step_until_it_is_told_to_stop() -> None:
         told = Told()
         async with training(told) as (trainer, poller):
             trainer.answers = [web.Response(text=TEXT.format(step)) for step in (1, 2)]
-            poller.follow(KEY, trainer.url, [POD])
-            poller.follow(KEY, trainer.url, [POD])
+            poller.follow(KEY, {POD.uid: trainer.url})
+            poller.follow(KEY, {POD.uid: trainer.url})
             await until(lambda: told.steps[:3] == [1, 2, 9])
             assert told.all[0] == Progress("u1", 1, 10, loss=0.5)
             assert len(poller) == 1
-            poller.follow(KEY, "", [])
+            poller.follow(KEY, {})
             assert (len(poller), told.all[-1]) == (0, None)
             asked = trainer.asked
             await asyncio.sleep(0.1)
@@ -93,7 +97,7 @@ def test_whatever_a_pod_answers_it_is_asked_again() -> None:
                 web.Response(body=b"x" * 2**20),
                 web.Response(text=TEXT.format(3)),
             ]
-            poller.follow(KEY, trainer.url, [POD])
+            poller.follow(KEY, {POD.uid: trainer.url})
             await until(lambda: 3 in told.steps)
             assert told.steps[0] is None or told.steps[0] == 3
 
@@ -105,7 +109,7 @@ def test_one_that_says_nothing_is_given_up_after_two_seconds() -> None:
         told = Told()
         async with training(told) as (trainer, poller):
             trainer.answers = [None]
-            poller.follow(KEY, trainer.url, [POD])
+            poller.follow(KEY, {POD.uid: trainer.url})
             await until(lambda: told.steps == [9], limit_s=5)
 
     asyncio.run(scenario())
@@ -116,10 +120,22 @@ def test_one_that_never_answers_is_asked_ever_more_seldom() -> None:
         told = Told()
         async with training(told, every_s=0.05) as (trainer, poller):
             trainer.answers = [web.Response(status=503) for _ in range(50)]
-            poller.follow(KEY, trainer.url, [POD])
+            poller.follow(KEY, {POD.uid: trainer.url})
             await asyncio.sleep(1.2)
             # After 0.1, 0.15, 0.2, 0.25 s, and 0.3 s from then on; it would be 24 times.
             assert 3 <= trainer.asked <= 7
+
+    asyncio.run(scenario())
+
+
+def test_one_that_says_nothing_new_may_be_asked_ever_more_seldom() -> None:
+    async def scenario() -> None:
+        told = Told()
+        async with training(told, every_s=0.05, seldom_when_same=True) as (trainer, poller):
+            poller.follow(KEY, {POD.uid: trainer.url})
+            await asyncio.sleep(1.2)
+            assert 3 <= trainer.asked <= 7
+            assert set(told.steps) == {9}
 
     asyncio.run(scenario())
 
@@ -128,11 +144,11 @@ def test_after_a_stop_it_may_follow_the_same_pod_again() -> None:
     async def scenario() -> None:
         told = Told()
         async with training(told, every_s=60) as (trainer, poller):
-            poller.follow(KEY, trainer.url, [POD])
+            poller.follow(KEY, {POD.uid: trainer.url})
             await until(lambda: told.steps == [9])
             await poller.stop()
             assert len(poller) == 0
-            poller.follow(KEY, trainer.url, [POD])
+            poller.follow(KEY, {POD.uid: trainer.url})
             await until(lambda: told.steps == [9, 9])
 
     asyncio.run(scenario())
@@ -142,9 +158,9 @@ def test_another_pod_is_another_progress() -> None:
     async def scenario() -> None:
         told = Told()
         async with training(told, every_s=60) as (trainer, poller):
-            poller.follow(KEY, trainer.url + "?1", [POD])
+            poller.follow(KEY, {POD.uid: trainer.url + "?1"})
             await until(lambda: told.steps == [9])
-            poller.follow(KEY, trainer.url + "?2", [POD])
+            poller.follow(KEY, {POD.uid: trainer.url + "?2"})
             await until(lambda: told.steps == [9, None, 9])
 
     asyncio.run(scenario())

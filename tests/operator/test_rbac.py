@@ -31,6 +31,7 @@ import presets
 from cluster.network import entered
 from engine import Engine
 from jobs.installation import Installation
+from serving.lastwords import ServeWords
 from settings import Process
 from wire import Exchange, Request
 
@@ -43,6 +44,7 @@ _PATH = re.compile(
     r"(?:/(?P<name>[^/?]+))?(?:/(?P<sub>status))?$"
 )
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+_NO_IMAGE = {"image": "", "imageID": "", "ready": False, "restartCount": 0}
 CONFIG = "training_config:\n  LoraConfig: {r: 8}\n"
 
 
@@ -194,6 +196,7 @@ def revise(user: Kube) -> None:
         user.wait("job/codes", "create")
         user.wait("job/codes", wanted)
     serve(user)
+    change_live_adapters(user)
     user("patch", "job", "codes", "--type=merge", '-p={"spec":{"backoffLimit":99}}')
     user.wait("job/codes", "jsonpath={.spec.backoffLimit}=3")
 
@@ -207,6 +210,31 @@ def serve(user: Kube) -> None:
     user.attempt("wait", "statefulset/serve", "--for=delete", "--timeout=20s")
     user.wait("statefulset/serve", "create")
     assert user.get("statefulset", "serve")["metadata"]["uid"] != old
+
+
+def change_live_adapters(user: Kube) -> None:
+    """A pod that has another set than the plan is told so."""
+    marks = {"tunery.sh/live-adapters": "true"}
+    where = {"metadata.name": "live", "resource": workspace(1)["resource"]}
+    user.apply(inference({**where, "metadata.annotations": marks}))
+    user.wait("statefulset/live", "create")
+    labels = user.get("statefulset", "live")["spec"]["template"]["metadata"]["labels"]
+    container = {"image": "localhost/tunery/absent:1"}
+    spec = {
+        # Nobody starts it, so its status is what is written here.
+        "schedulingGates": [{"name": "tunery.test/never"}],
+        "initContainers": [{"name": "prepare", **container}],
+        "containers": [{"name": "live", **container}],
+    }
+    metadata = {"name": "stand-in", "labels": labels}
+    user.apply({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+    words = ServeWords(state="done", adapter_set="another").encoded().decode()
+    ended = {"terminated": {"exitCode": 0, "message": words}}
+    status = {"initContainerStatuses": [{"name": "prepare", "state": ended} | _NO_IMAGE]}
+    patch = json.dumps({"status": status})
+    user("patch", "pod", "stand-in", "--subresource=status", "--type=merge", f"-p={patch}")
+    user.wait("pod/stand-in", "jsonpath={.metadata.annotations.tunery\\.sh/adapters}")
+    user("delete", "pod", "stand-in", "--wait=false", "--grace-period=0", "--force")
 
 
 def revisions(user: Kube) -> int:

@@ -14,10 +14,11 @@ from typing import Any
 
 from jobs import slim
 from jobs.decide import decide
-from jobs.decision import Action, Apply, Decision, Delete, Patch
+from jobs.decision import Action, Apply, Decision, Delete, Patch, Ref
 from jobs.installation import Installation
 from jobs.seen import Node, Seen, Tuned
 from presets import Catalog
+from serving.lastwords import ServeWords
 
 NOW = "2026-11-27T12:00:00Z"
 INSTALLATION = Installation(tuner_image="registry.invalid/tunery-tuner:1")
@@ -49,6 +50,8 @@ class World:
     pods: list[Object] = field(default_factory=list)
     tuned: dict[tuple[str, str], Tuned] = field(default_factory=dict)
     """Other Workspaces, as one that serves their adapters sees them."""
+    served: dict[str, ServeWords] = field(default_factory=dict)
+    """What servers with live adapters have said."""
     done: list[Action] = field(default_factory=list)
     _uids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
@@ -136,6 +139,7 @@ class World:
             services=tuple(slim.holder(found) for found in of("Service")),
             tuned=self.tuned,
             config_maps=maps,
+            served=self.served,
         )
 
     def decide(self, error: str = "") -> Decision:
@@ -191,13 +195,18 @@ class World:
                     assert not have.get("immutable") or have["data"] == made["data"]
                     _merge(have, made)
             case Patch(ref, patch):
-                target = self.body if ref.kind == "Workspace" else self.objects[ref.kind, ref.name]
+                target = self._target(ref)
                 assert ref.uid in ("", target["metadata"]["uid"])
                 _merge(target, copy.deepcopy(dict(patch)))
             case Delete(ref):
                 found = self.objects.get((ref.kind, ref.name))
                 if found is not None and ref.uid in ("", found["metadata"]["uid"]):
                     self._delete((ref.kind, ref.name))
+
+    def _target(self, ref: Ref) -> Object:
+        if ref.kind == "Pod":
+            return next(pod for pod in self.pods if pod["metadata"]["name"] == ref.name)
+        return self.body if ref.kind == "Workspace" else self.objects[ref.kind, ref.name]
 
     def _delete(self, key: tuple[str, str]) -> None:
         if key[0] in ("Job", "StatefulSet"):

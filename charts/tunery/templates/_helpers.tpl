@@ -30,5 +30,5 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 
 {{/* Annotations that a rule reads (jobs/rules/general.py); a test compares. */}}
 {{- define "tunery.checkedAnnotations" -}}
-['kaito.sh/performance-mode', 'kaito.sh/use-local-weights', 'kaito.sh/node-image-family', 'kaito.sh/node-class-name', 'kaito.sh/runtime', 'kaito.sh/enablelb', 'tunery.sh/together']
+['kaito.sh/performance-mode', 'kaito.sh/use-local-weights', 'kaito.sh/node-image-family', 'kaito.sh/node-class-name', 'kaito.sh/runtime', 'kaito.sh/enablelb', 'tunery.sh/together', 'tunery.sh/live-adapters']
 {{- end -}}
