@@ -89,7 +89,8 @@ def ask(
     scope: Scope = {
         "type": kind,
         "method": method,
-        "path": path,
+        "path": path.partition("?")[0],
+        "query_string": path.partition("?")[2].encode(),
         "headers": [(b"content-length", str(len(raw)).encode()), *headers],
         "client": (client, 5) if client else None,
     }
