@@ -12,7 +12,8 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,14 @@ class Tunery:
 
 @pytest.fixture(scope="package")
 def tunery(machine: Machine, kube: Kube) -> Iterator[Tunery]:
-    """Install the chart with the images of the working tree; uninstall at the end."""
+    """The chart with the images of the working tree."""
+    with installed(machine, kube, {}) as found:
+        yield found
+
+
+@contextmanager
+def installed(machine: Machine, kube: Kube, more: Mapping[str, str]) -> Iterator[Tunery]:
+    """Install the chart with `more` values beside the usual ones; uninstall at the end."""
     values = {
         "image.repository": "localhost/tunery/operator",
         "image.tag": "dev",
@@ -77,6 +85,7 @@ def tunery(machine: Machine, kube: Kube) -> Iterator[Tunery]:
         "tuner.memoryGiB": "1",
         "registryCAConfigMap": "tunery-ca",
         "allowHosts[0]": DATA,
+        **more,
     }
     for recipe in (recipes.tuner, recipes.operator):
         machine.image(recipe)
@@ -94,11 +103,11 @@ def tunery(machine: Machine, kube: Kube) -> Iterator[Tunery]:
     )
     chart = str(ROOT / "charts" / "tunery")
     done = machine.helm("upgrade", "--install", "tunery", chart, *where, *settings, check=False)
-    installed = Tunery(machine, kube.within(SYSTEM))
+    found = Tunery(machine, kube.within(SYSTEM))
     if done.returncode:
-        said = installed.kube.attempt("logs", "deployment/tunery", "--tail=50")
+        said = found.kube.attempt("logs", "deployment/tunery", "--tail=50")
         pytest.fail(f"helm: {done.stderr}\n{said.stdout}{said.stderr}")
-    yield installed
+    yield found
     machine.helm("uninstall", "tunery", "--namespace", SYSTEM, "--wait")
 
 
