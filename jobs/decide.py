@@ -18,6 +18,7 @@ from jobs.decision import Action, Apply, Decision, Event
 from jobs.events import events, reloaded, rolled
 from jobs.facts import Facts, NodesVerdict
 from jobs.installation import Installation
+from jobs.lost import lost
 from jobs.marks import METRICS_PORT
 from jobs.order import order, predicted_gib, problems_of
 from jobs.seen import Pod, Seen
@@ -67,8 +68,11 @@ def decide(
     else:
         answer, facts = _Answer(), _unreadable(body, seen, case, error)
     told = status(facts, previous, now)
+    namespace, patience_s = owner_of(body).namespace, installation.lost_node_s
+    away = lost(seen.pods, seen.nodes, namespace, now, patience_s)
     return Decision(
-        actions=answer.actions,
+        actions=(*away.given_up, *answer.actions),
+        again_after_s=away.again_after_s,
         status=told,
         events=_events(answer, previous, told),
         watch_progress_of=_metrics_url(facts.pods),

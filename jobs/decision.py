@@ -48,6 +48,8 @@ class Delete:
     """Delete; its dependents go first ("Foreground"), so that absence means all is gone."""
 
     ref: Ref
+    at_once: bool = False
+    """Without a grace period: of a pod whose node will not answer."""
 
 
 Action = Apply | Patch | Delete

@@ -41,6 +41,8 @@ class Installation:
     """Of the serving pod instead of the estimate; 0 estimates."""
     backoff_limit: int = 3
     """Attempts after the first for failures that a retry can cure."""
+    lost_node_s: int = 300
+    """So long a pod that should be gone is waited for while its node does not answer."""
     cpu_limit: str = ""
     """Of the tuning pod; "" is no limit."""
     memory_gib: int = 0

@@ -62,6 +62,8 @@ class Pod:
     adapters: str = ""
     """Annotation tunery.sh/adapters: the set of live adapters that it was told of last."""
     deleting: bool = False
+    gone_by: str = ""
+    """metadata.deletionTimestamp: when its grace period ends."""
     conditions: tuple[Condition, ...] = ()
     containers: tuple[Container, ...] = ()
     images: tuple[str, ...] = ()

@@ -110,6 +110,7 @@ def pod(body: Body) -> seen.Pod:
         run=_text(_map(metadata, "labels"), RUN),
         adapters=_text(_map(metadata, "annotations"), ADAPTERS),
         deleting="deletionTimestamp" in metadata,
+        gone_by=_text(metadata, "deletionTimestamp"),
         conditions=_conditions(status),
         containers=(
             *_containers(spec, status, "initContainers", "initContainerStatuses", init=True),

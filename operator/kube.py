@@ -132,8 +132,8 @@ class Kube:
                 return await self.apply(wanted)
             case Patch(ref, patch):
                 return await self._merge("patch", _path(ref), patch)
-            case Delete(ref):
-                return await self.delete(ref)
+            case Delete(ref, at_once):
+                return await self.delete(ref, at_once=at_once)
 
     async def apply(self, wanted: Object) -> Object:
         """Server-side apply."""
@@ -144,17 +144,21 @@ class Kube:
         """Merge-patch of the status subresource."""
         return await self._merge("patch_status", _path(ref) + "/status", {"status": patch})
 
-    async def delete(self, ref: Ref) -> Object:
+    async def delete(self, ref: Ref, *, at_once: bool = False) -> Object:
         """Foreground deletion. One that is absent is what was wanted."""
         options: dict[str, Any] = {
             "apiVersion": "v1",
             "kind": "DeleteOptions",
             "propagationPolicy": "Foreground",
         }
+        if at_once:
+            options |= {"gracePeriodSeconds": 0, "propagationPolicy": "Background"}
         if ref.uid:
             options["preconditions"] = {"uid": ref.uid}
         try:
-            return await self._answer("delete", Request("DELETE", _path(ref), options))
+            found = await self._answer("delete", Request("DELETE", _path(ref), options))
+            # What is deleted at once is answered as it was, and is gone by now.
+            return {} if at_once else found
         except ApiError as error:
             if error.kind == "absent":
                 return {}

@@ -158,7 +158,7 @@ class Live:
 
     def _known_names(self, wanted: Wanted, has: frozenset[str]) -> dict[str, str]:
         """As they were told last, by this process or by the one before it."""
-        told = self._told or _read_state(Path(wanted.plan.places.adapters) / LIVE_STATE)
+        told = self._told or _object_in(Path(wanted.plan.places.adapters) / LIVE_STATE)
         names: Mapping[str, str] = told.get("names", {})
         return {name: version for name, version in names.items() if version in has}
 
@@ -194,7 +194,7 @@ class Live:
 
     def _adapters_before(self, settings: ServePlan) -> tuple[AdapterWords, ...]:
         """What goes on while another pod is waited for."""
-        told = self._told or _read_state(Path(settings.places.adapters) / LIVE_STATE)
+        told = self._told or _object_in(Path(settings.places.adapters) / LIVE_STATE)
         return ServeWords(**told.get("words", {})).adapters
 
     def _adapter_words(self, one: AdapterWords, found: Examined) -> AdapterWords:
@@ -232,14 +232,14 @@ def _unread(before: Wanted | None, path: Path) -> Wanted | None:
     """The plan of another Tunery: what was served goes on, and it says for which set it cannot."""
     if before is None:
         return None
-    found = json.loads(path.read_bytes())
-    named = found.get("adapter_set") if isinstance(found, dict) else None
-    plan_before = before.plan.model_copy(update={"adapter_set": str(named)})
+    named = str(_object_in(path).get("adapter_set", ""))
+    plan_before = before.plan.model_copy(update={"adapter_set": named})
     why = "this pod's version of Tunery cannot read what another one wrote"
     return replace(before, plan=plan_before, restart=why)
 
 
-def _read_state(path: Path) -> Mapping[str, Any]:
+def _object_in(path: Path) -> Mapping[str, Any]:
+    """The JSON object in a file; an empty one where there is none."""
     try:
         found = json.loads(path.read_bytes())
     except (OSError, ValueError):

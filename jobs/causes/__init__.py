@@ -119,5 +119,5 @@ def _node_lost(pod: Pod, facts: Facts) -> Cause | None:
     if not pod.node or not nodes or (node and node.ready):
         return None
     state = "does not answer" if node else "is gone"
-    then = "the Job makes another pod when the node is back or deleted"
+    then = "another pod takes its place when Kubernetes has given it up"
     return waiting(Why.NODE_LOST, f'the node "{pod.node}" {state}; {then}')

@@ -131,6 +131,15 @@ def test_deleting_what_is_gone_is_well_but_a_namesake_is_left_alone() -> None:
     told(scenario)
 
 
+def test_what_is_deleted_at_once_has_no_grace_period() -> None:
+    async def scenario(api: ApiServer, kube: Kube) -> None:
+        await kube.do(Apply(WANTED))
+        assert await kube.do(Delete(JOB, at_once=True)) == {}
+        assert api.writes()[-1].body["gracePeriodSeconds"] == 0
+
+    told(scenario)
+
+
 def test_one_owner_writes_all_and_every_request_is_counted() -> None:
     async def scenario(api: ApiServer, _: Kube) -> list[tuple[str, int]]:
         counted: list[tuple[str, int]] = []

@@ -45,6 +45,7 @@ _PATH = re.compile(
 )
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _NO_IMAGE = {"image": "", "imageID": "", "ready": False, "restartCount": 0}
+LOST = "tunery-test-lost"
 CONFIG = "training_config:\n  LoraConfig: {r: 8}\n"
 
 
@@ -154,7 +155,9 @@ async def whole_life(
 ) -> None:
     """Twelve revisions of a Workspace, its Job edited by hand on the way."""
     image = "localhost/tunery/absent:1"
-    installation = Installation(image, system, image_pull_policy="Never", vllm_image=image)
+    installation = Installation(
+        image, system, image_pull_policy="Never", vllm_image=image, lost_node_s=1
+    )
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -234,7 +237,19 @@ def change_live_adapters(user: Kube) -> None:
     patch = json.dumps({"status": status})
     user("patch", "pod", "stand-in", "--subresource=status", "--type=merge", f"-p={patch}")
     user.wait("pod/stand-in", "jsonpath={.metadata.annotations.tunery\\.sh/adapters}")
-    user("delete", "pod", "stand-in", "--wait=false", "--grace-period=0", "--force")
+    give_up(user, labels)
+
+
+def give_up(user: Kube, labels: Object) -> None:
+    """A pod of a node that never answers is deleted, and then really goes."""
+    user.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": LOST}})
+    container = {"name": "live", "image": "localhost/tunery/absent:1"}
+    spec = {"nodeName": LOST, "terminationGracePeriodSeconds": 1, "containers": [container]}
+    metadata = {"name": "kept", "labels": labels}
+    user.apply({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+    user("delete", "pod", "kept", "--wait=false")
+    user.wait("pod/kept", "delete")
+    user("delete", "node", LOST)
 
 
 def revisions(user: Kube) -> int:
