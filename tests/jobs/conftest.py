@@ -5,8 +5,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from rig.manifests import Judge
+from rig.manifests import Changes, Judge, tuning
+from rig.pods import Made
+from rig.runs import CONFIG
+from rig.world import INSTALLATION, World
 
+from jobs.installation import Installation
 from jobs.validate import Context, validate_create, validate_update
 from jobs.workspace import Workspace, parse
 from presets import Catalog, load
@@ -57,5 +61,23 @@ def update(context: Context, read: Read) -> Judge:
         old: Mapping[str, Any], new: Mapping[str, Any], **settings: Any
     ) -> tuple[Problem, ...]:
         return validate_update(read(old), read(new), replace(context, **settings))
+
+    return call
+
+
+@pytest.fixture
+def world(catalog: Catalog) -> World:
+    return World(tuning(), catalog)
+
+
+@pytest.fixture
+def configured(catalog: Catalog) -> World:
+    return World(tuning({"tuning.config": "mine"}), catalog, configs={"mine": CONFIG})
+
+
+@pytest.fixture
+def make(catalog: Catalog) -> Any:
+    def call(changes: Changes | None = None, installation: Installation = INSTALLATION) -> Made:
+        return Made(catalog, changes or {}, installation)
 
     return call

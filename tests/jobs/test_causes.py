@@ -103,7 +103,7 @@ def test_every_cause_is_in_the_table(why: Why) -> None:
     for group in ("ends", "images", "starting", "creation", "scheduling", "kaito"):
         for case in cases(group):
             causes |= {case["want"][2], *case.get("attempts", ())}
-    # A pod that vanishes leaves no status to record: tests/jobs/test_status.py.
+    # A pod that vanishes leaves no status to record: tests/jobs/test_status_attempts.py.
     assert why in causes | {Why.POD_GONE}
 
 
