@@ -43,7 +43,9 @@ def parser() -> argparse.ArgumentParser:
     root = argparse.ArgumentParser(prog="python -m cluster", description=__doc__)
     words = root.add_subparsers(dest="word", required=True)
     word = words.add_parser("build", help="build binaries into the cache")
-    word.add_argument("part", nargs="*", choices=[*PARTS, []], help="default: what `up` needs")
+    word.add_argument(
+        "part", nargs="*", help=f"default: what `up` needs; there are: {' '.join(PARTS)}"
+    )
     word = words.add_parser("up", help="start the cluster, building what is missing")
     _add_options(word)
     word = words.add_parser("with", help="start it, run a command, stop it unless it ran before")
@@ -80,9 +82,17 @@ def _options(given: argparse.Namespace) -> up.Options:
     return up.Options(given.gpus, dict(x.split("=", 1) for x in given.label), given.karpenter)
 
 
+def _parts(given: argparse.Namespace) -> Sequence[str]:
+    known = " ".join(PARTS)
+    wrong = [name for name in dict.fromkeys(given.part) if name not in PARTS]
+    if wrong:
+        raise Trouble(*(f"no part is called {name!r}; there are: {known}" for name in wrong))
+    return given.part or CORE
+
+
 def _act(layout: Layout, given: argparse.Namespace) -> int:
     if given.word == "build":
-        wanted = given.part or CORE
+        wanted = _parts(given)
         preflight.check(layout, building=bool(missing(layout, wanted)))
         build(layout, wanted)
     elif given.word == "up":

@@ -8,6 +8,7 @@ from collections import defaultdict
 import pytest
 
 from cluster import preflight
+from cluster.__main__ import main
 from cluster.parts import CORE, GO, PARTS, Part, replaced, required, tools
 
 EVERY = pytest.mark.parametrize("part", PARTS.values(), ids=lambda part: part.name)
@@ -81,3 +82,14 @@ def test_no_module_names_a_place_on_the_network(part: Part) -> None:
 def test_every_package_that_preflight_asks_for_is_in_the_list() -> None:
     listed = set((GO.parent / "debian-packages.txt").read_text().split())
     assert set(preflight.TO_BUILD.values()) | set(preflight.TO_RUN.values()) <= listed
+
+
+def test_unknown_parts_are_named_each_in_one_line_with_those_that_there_are(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["build", "helm", "X", "y"]) == 1
+    there = f"there are: {' '.join(PARTS)}"
+    assert capsys.readouterr().err.splitlines() == [
+        f"cluster: no part is called 'X'; {there}",
+        f"cluster: no part is called 'y'; {there}",
+    ]
