@@ -189,6 +189,11 @@ class Small:
 @pytest.fixture
 def small(tunery: Tunery, machine: Machine, tiny_image: str, namespace: Kube) -> Iterator[Small]:
     """A namespace with Secret, CA and configuration."""
+    yield furnished(machine, namespace)
+
+
+def furnished(machine: Machine, namespace: Kube) -> Small:
+    """Put Secret, CA and configuration into a namespace."""
     secret = docker_secret("push", machine.layout.docker_config("pusher").read_text())
     authority = {
         "apiVersion": "v1",
@@ -198,4 +203,4 @@ def small(tunery: Tunery, machine: Machine, tiny_image: str, namespace: Kube) ->
     }
     ready = Small(namespace, machine)
     namespace.apply(secret, authority, ready.config())
-    yield ready
+    return ready
