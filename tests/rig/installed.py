@@ -75,6 +75,8 @@ def tunery(machine: Machine, kube: Kube) -> Iterator[Tunery]:
         "tuner.device": "cpu",
         "tuner.cpuLimit": "1",
         "tuner.memoryGiB": "1",
+        # Of a machine with two cores, two serving pods need both.
+        "resources.requests.cpu": "0",
         "registryCAConfigMap": "tunery-ca",
         "allowHosts[0]": DATA,
     }
