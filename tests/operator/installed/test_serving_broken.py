@@ -35,7 +35,7 @@ FILES = {
 """Name → what is done to a good adapter's files, reason, words of the sentence."""
 PLACES = {
     "locked": ("NoAccess", f"{REGISTRY}/test/locked-adapter"),
-    "digest-gone": ("BadConfig", NOWHERE[:19]),
+    "digest-gone": ("BadConfig", f"@{NOWHERE}; check the name and the digest"),
     "empty": ("BadConfig", "the volume is empty"),
     "failed": ("NoSource", "the tuning of failed has failed"),
     "reader": ("NoSource", "the Workspace reader serves, it does not tune"),

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from threading import Event
 from typing import Any
 
@@ -36,12 +37,7 @@ def room_for_two(small: Small) -> Iterator[None]:
     gpus.offer(machine.layout, machine.pid, 2)
     try:
         kube.apply(in_name_only())
-        status = {
-            "conditions": [{"type": "Ready", "status": "True", "reason": "Test"}],
-            "allocatable": {"nvidia.com/gpu": "1"},
-            "capacity": {"nvidia.com/gpu": "1"},
-        }
-        patch = ("--type=merge", "-p", json.dumps({"status": status}))
+        patch = ("--type=merge", "-p", json.dumps({"status": ready_now()}))
         kube("patch", "node", "in-name-only", "--subresource=status", *patch)
         yield
     finally:
@@ -58,6 +54,15 @@ def in_name_only() -> Object:
         "metadata": {"name": "in-name-only", "labels": labels},
         "spec": {"taints": [taint]},
     }
+
+
+def ready_now() -> Object:
+    """What a kubelet that has just started would say: the node controller believes it a while."""
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    times = {"lastHeartbeatTime": now, "lastTransitionTime": now}
+    cards = {"nvidia.com/gpu": "1"}
+    condition = {"type": "Ready", "status": "True", "reason": "Test", **times}
+    return {"conditions": [condition], "allocatable": cards, "capacity": cards}
 
 
 def pods(small: Small) -> list[Object]:
