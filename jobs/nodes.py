@@ -6,7 +6,7 @@ administrator, or by whatever watches for pods that wait (Karpenter, a cluster a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from jobs.facts import NodesVerdict
@@ -52,7 +52,7 @@ class Nodes:
         """The same for the conditions, in KAITO's reasons."""
         reason, message = "NodesReady", "Enough Nodes are ready"
         if not self.enough:
-            drivers = any(node.ready for node in self.matching)
+            drivers = any(node.ready and _lack(node, self.gpus) for node in self.matching)
             reason = "NodePluginsNotReady" if drivers else "NodeNotReady"
             message = f"Not enough Nodes are ready: {self._why()}"
         return NodesVerdict(
@@ -64,10 +64,17 @@ class Nodes:
         )
 
     def _why(self) -> str:
+        """What is wrong with nodes that match, and how many more must."""
+        lacks = [lack for node in self.matching if (lack := _lack(node, self.gpus))]
+        return "; ".join([*lacks[:_TOLD], *self._too_few()])
+
+    def _too_few(self) -> Iterator[str]:
+        labels = ", ".join(f"{k}={v}" for k, v in sorted(self.wanted.items()))
         if not self.matching:
-            labels = ", ".join(f"{k}={v}" for k, v in sorted(self.wanted.items()))
-            return f"no node has the labels {labels}; give a GPU node these labels, or add one"
-        return "; ".join(_lack(node, self.gpus) for node in self.matching[:_TOLD])
+            yield f"no node has the labels {labels}; give a GPU node these labels, or add one"
+        elif len(self.matching) < self.target:
+            have = f"{len(self.matching)} of {self.target} nodes have the labels {labels}"
+            yield f"{have}; give another GPU node these labels, or add one"
 
 
 def labels_of(workspace: Workspace, installation: Installation) -> dict[str, str]:

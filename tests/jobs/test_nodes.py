@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from rig.manifests import ABSENT, Changes, tuning
+from rig.manifests import ABSENT, Changes, inference, tuning
 from rig.world import node
 
+from jobs.facts import NodesVerdict
 from jobs.installation import Installation
 from jobs.nodes import Nodes, card, card_of, choose, cpu_card
 from jobs.seen import Node
@@ -103,6 +104,28 @@ def test_the_verdict_names_what_is_missing(catalog: Catalog) -> None:
     assert "0 of 1 nvidia.com/gpu" in bare.verdict().message
     good, _ = byo(catalog, node(labels=MINE))
     assert (good.verdict().ready, good.verdict().workers) == (True, ("gpu-1",))
+
+
+def two_servers(catalog: Catalog, *nodes: Node) -> NodesVerdict:
+    labels = {"matchLabels": MINE}
+    changes = {"resource.instanceType": ABSENT, "resource.labelSelector": labels}
+    workspace, _ = parse(inference({**changes, "resource.count": 2}))
+    assert workspace is not None
+    return choose(workspace, nodes, BYO, catalog).verdict()
+
+
+def test_a_node_too_few_is_told_and_good_ones_are_not_blamed(catalog: Catalog) -> None:
+    """One of two was told with no reason at all, or with an empty one beside the other's."""
+    short = two_servers(catalog, node("a", labels=MINE))
+    assert short.reason == "NodeNotReady"
+    assert "ready: 1 of 2 nodes have the labels app=tune-phi-3; give another" in short.message
+    down = two_servers(catalog, node("a", labels=MINE), node("b", labels=MINE, ready=False))
+    assert down.reason == "NodeNotReady"
+    assert down.message == "Not enough Nodes are ready: node b is not ready"
+    bare = two_servers(catalog, node("a", labels=MINE), node("b", labels=MINE, gpus=0))
+    assert bare.reason == "NodePluginsNotReady" and "node b offers 0 of 1" in bare.message
+    both = two_servers(catalog, *(node(name, labels=MINE) for name in ("a", "b")))
+    assert both.ready
 
 
 def test_workers_are_told_by_name(catalog: Catalog) -> None:

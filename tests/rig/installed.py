@@ -83,6 +83,8 @@ def installed(machine: Machine, kube: Kube, more: Mapping[str, str]) -> Iterator
         "tuner.device": "cpu",
         "tuner.cpuLimit": "1",
         "tuner.memoryGiB": "1",
+        # Of a machine with two cores, two serving pods need both.
+        "resources.requests.cpu": "0",
         "registryCAConfigMap": "tunery-ca",
         "allowHosts[0]": DATA,
         **more,
@@ -198,6 +200,11 @@ class Small:
 @pytest.fixture
 def small(tunery: Tunery, machine: Machine, tiny_image: str, namespace: Kube) -> Iterator[Small]:
     """A namespace with Secret, CA and configuration."""
+    yield furnished(machine, namespace)
+
+
+def furnished(machine: Machine, namespace: Kube) -> Small:
+    """Put Secret, CA and configuration into a namespace."""
     secret = docker_secret("push", machine.layout.docker_config("pusher").read_text())
     authority = {
         "apiVersion": "v1",
@@ -207,4 +214,4 @@ def small(tunery: Tunery, machine: Machine, tiny_image: str, namespace: Kube) ->
     }
     ready = Small(namespace, machine)
     namespace.apply(secret, authority, ready.config())
-    yield ready
+    return ready

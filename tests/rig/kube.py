@@ -14,6 +14,7 @@ import os
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -183,6 +184,13 @@ def kube(request: pytest.FixtureRequest) -> Kube:
 @pytest.fixture
 def namespace(kube: Kube) -> Iterator[Kube]:
     """A namespace of its own for one test, held to Pod Security "restricted"."""
+    with namespace_of_its_own(kube) as made:
+        yield made
+
+
+@contextmanager
+def namespace_of_its_own(kube: Kube) -> Iterator[Kube]:
+    """The same, for a test that needs another one."""
     name = f"test-{uuid.uuid4().hex[:8]}"
     kube.apply(
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": RESTRICTED}}

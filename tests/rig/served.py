@@ -70,3 +70,29 @@ def cut(data: Path) -> None:
     """Half of the weights."""
     path = data / "adapter_model.safetensors"
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def without_config(data: Path) -> None:
+    (data / "adapter_config.json").unlink()
+
+
+def noise(data: Path) -> None:
+    """Weights of the right length that are no safetensors."""
+    path = data / "adapter_model.safetensors"
+    path.write_bytes((4096).to_bytes(8, "little") + b"\x5a" * (path.stat().st_size - 8))
+
+
+def not_finite(data: Path) -> None:
+    """The last numbers of the weights are NaN, as after a training that diverged."""
+    path = data / "adapter_model.safetensors"
+    path.write_bytes(path.read_bytes()[:-64] + b"\xff" * 64)
+
+
+def configured(**values: object) -> Callable[[Path], None]:
+    """A change of adapter_config.json, and of nothing else."""
+
+    def change(data: Path) -> None:
+        path = data / "adapter_config.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+    return change

@@ -75,7 +75,8 @@ def not_found(answer: requests.Response, reference: Reference, pushing: bool) ->
         what = f"{reference.name} cannot be pushed to ({said(answer)})"
         return Failure(Kind.BAD_CONFIG, f"{what}; create the repository first, or check its name")
     what = f"there is no image {reference}"
-    return Failure(Kind.BAD_CONFIG, f"{what}; check the name and the tag")
+    part = "digest" if reference.digest else "tag"
+    return Failure(Kind.BAD_CONFIG, f"{what}; check the name and the {part}")
 
 
 def unexpected(answer: requests.Response, reference: Reference, doing: str) -> Failure:
