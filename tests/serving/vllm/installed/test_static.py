@@ -27,7 +27,7 @@ def test_an_image_and_a_volume_are_served_by_vllm(
     volume = {"persistentVolumeClaim": {"claimName": "adapter"}}
     on_volume = {"source": {"name": "mounted", "volumeSource": volume}}
     adapters = (by_image("codes", codes_image, strength="0.5"), on_volume)
-    small.kube.apply(serving(*adapters, kaito_sh__runtime="vllm"))
+    small.kube.apply(serving(*adapters, **{"kaito.sh/runtime": "vllm"}))
     status = ready(small, timeout_s=300)
     assert [one["served"] for one in status["adapters"]] == [True, True]
     asking = Asking(small)
