@@ -82,17 +82,16 @@ class Live:
         wanted = self._current()
         if wanted is None:
             return _LOOK_S
-        state = Path(wanted.plan.places.adapters) / LIVE_STATE
         try:
             has = self._server.versions()
             names = self._names(wanted, has)
-            self._tell(state, wanted, names)
+            self._tell(wanted, names)
             self._unload(has, names)
         except Away as away:
-            # What it had may be gone with it, and nobody may be told otherwise.
             if self._told is not None:
                 self._note(f"the server does not answer ({away})")
-            state.unlink(missing_ok=True)
+            # It may only be busy, so its names stay. They are told again when it answers: one that
+            # was started meanwhile is ready by that (serving/chat/readiness.py).
             self._refused, self._told, self._unused_since = {}, None, {}
         return _LOOK_S
 
@@ -152,6 +151,7 @@ class Live:
         sentence = self._server.load(version, one.folder)
         if sentence is None:
             self._note(f"adapter {one.name} is loaded as {version}")
+            self._told = None
         else:
             self._note(f"adapter {one.name} cannot be loaded: {sentence}")
             self._refused[version] = sentence
@@ -162,7 +162,8 @@ class Live:
         names: Mapping[str, str] = told.get("names", {})
         return {name: version for name, version in names.items() if version in has}
 
-    def _tell(self, state: Path, wanted: Wanted, names: dict[str, str]) -> None:
+    def _tell(self, wanted: Wanted, names: dict[str, str]) -> None:
+        state = Path(wanted.plan.places.adapters) / LIVE_STATE
         told = {
             "model": ready.chat_model(wanted.plan, list(names)),
             "names": names,

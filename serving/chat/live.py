@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +18,8 @@ from pathlib import Path
 from .asgi import Json
 from .questions import Settings
 
+_CLOCK_S = 1.0
+"""Files have the time of a coarser clock."""
 EVERY_VERSION = b"versions=true"
 """Query of GET /v1/models: the server's own list, for serving/live.py."""
 
@@ -38,8 +41,16 @@ class Live:
 
     def __init__(self, path: str) -> None:
         self._path = Path(path)
+        self._born_s = time.time()
         self._known: tuple[int, int] | None = None
         self._versions: Versions | None = None
+
+    def is_new(self) -> bool:
+        """Whether it was written in this server's life: what the one before had is loaded again."""
+        try:
+            return os.stat(self._path).st_mtime > self._born_s - _CLOCK_S
+        except FileNotFoundError:
+            return False
 
     def versions(self) -> Versions | None:
         """None: nothing is loaded yet."""

@@ -55,7 +55,7 @@ class Readiness:
         models = list(self._settings.models)
         if self._live is not None:
             versions = self._live.versions()
-            if versions is None:
+            if versions is None or not self._live.is_new():
                 return [*models, _LIVE]
             models += versions.names.values() if models else ()
         return [model for model in models if model not in self._answered]

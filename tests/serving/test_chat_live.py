@@ -148,3 +148,15 @@ def test_ready_once_every_version_has_answered(state: State) -> None:
         assert len(server.asked) == 2
 
     asyncio.run(scenario())
+
+
+def test_what_the_server_before_had_makes_this_one_not_ready(state: State) -> None:
+    async def scenario() -> None:
+        state.write(facts=OLD)
+        os.utime(state.path, (1, 1))
+        app = Chat(Asked(), state.settings)
+        assert (await get(app))[0] == 503
+        state.write(facts=OLD)
+        assert (await get(app))[0] == 200
+
+    asyncio.run(scenario())

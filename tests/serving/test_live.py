@@ -119,8 +119,12 @@ class Pod:
         return made
 
     @property
+    def file_of_state(self) -> Path:
+        return self.root / "adapters" / "live.json"
+
+    @property
     def state(self) -> Any:
-        path = self.root / "adapters" / "live.json"
+        path = self.file_of_state
         return json.loads(path.read_text()) if path.exists() else None
 
     @property
@@ -187,10 +191,24 @@ def test_a_server_that_was_started_again_gets_all_of_it(pod: Pod) -> None:
     pod.vllm.loaded.clear()
     pod.vllm.away = True
     pod.live.look()
-    assert pod.state is None, "nobody may be told that it has them"
+    assert pod.names == names, "it may only be busy: nobody is refused for that"
     pod.vllm.away = False
     pod.live.look()
     assert pod.names == names and set(pod.vllm.loaded) == set(names.values())
+
+
+def test_a_server_that_answers_again_is_told_so(pod: Pod) -> None:
+    """Readiness waits for a file of the server's own life, also when there is nothing to load."""
+    pod.plan()
+    pod.live.look()
+    before = pod.file_of_state.stat().st_ino
+    pod.live.look()
+    assert pod.file_of_state.stat().st_ino == before
+    pod.vllm.away = True
+    pod.live.look()
+    pod.vllm.away = False
+    pod.live.look()
+    assert pod.file_of_state.stat().st_ino != before
 
 
 def test_one_that_comes_back_fast_gets_all_of_it_too(pod: Pod) -> None:
