@@ -16,7 +16,7 @@ from jobs.serving.order import ServeOrder
 from jobs.serving.pod import PORT
 from jobs.serving.said import life, prepared, reported
 from jobs.serving.trouble import is_ready
-from serving.lastwords import ServeWords
+from serving.lastwords import AdapterWords, ServeWords
 from tuning.failure import Kind
 
 _PASSING = frozenset({Kind.UNAVAILABLE.reason, Kind.NO_ACCESS.reason})
@@ -59,6 +59,22 @@ def unsettled(seen: Seen, wanted: ServeOrder) -> Mapping[str, str]:
             host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
             found[alive] = f"http://{host}:{PORT}/adapters"
     return found
+
+
+def told_of(name: str, wanted: ServeOrder, told: Sequence[ServeWords]) -> AdapterWords | None:
+    """What pods say of an adapter as it is wanted: the worst; None until all of them have it."""
+    asked = next((p.asked() for p in wanted.sources.plans if p.name == name), None)
+    found = [
+        one for words in told for one in words.adapters if (one.name, one.asked) == (name, asked)
+    ]
+    bad = next((one for one in found if one.sentence), None)
+    if bad is not None or (found and len(found) == len(told)):
+        return bad or found[0]
+    new = wanted.plan.adapter_set if wanted.plan else ""
+    failed = next((w for w in told if w.state == "failed" and w.adapter_set == new), None)
+    if failed is None:
+        return None
+    return AdapterWords(name=name, kind=failed.kind, sentence=f"adapter {name}: {failed.sentence}")
 
 
 def _settled(words: ServeWords, wanted: str) -> bool:

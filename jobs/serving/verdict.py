@@ -16,6 +16,7 @@ from jobs.causes.creation import refused
 from jobs.conditions import Reason
 from jobs.facts import Facts, ServingVerdict
 from jobs.seen import Pod, Seen
+from jobs.serving import reload
 from jobs.serving.decide import Serving
 from jobs.serving.said import prepared, reported
 from jobs.serving.sources import Pin
@@ -143,19 +144,11 @@ def _same(before: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
 
 
 def _found(serving: Serving, name: str, told: Sequence[ServeWords]) -> AdapterWords | None:
-    """What there is to say of one adapter: of any pod in which something is wrong with it, else of
-    any; None as long as one that is live is not in all of them."""
-    found = [one for words in told for one in words.adapters if one.name == name]
+    """What there is to say of one adapter."""
     if serving.order.live:
-        asked = next((p.asked() for p in serving.sources.plans if p.name == name), None)
-        found = [one for one in found if one.asked == asked]
-        if len(found) < len(told):
-            return None
-        failed = next((f"adapter {name}: {w.sentence}" for w in told if w.sentence), None)
-        if failed is not None and found:
-            return found[0].model_copy(update={"sentence": failed, "kind": "Unavailable"})
-    bad = (one for one in found if one.sentence) if serving.order.live else iter(())
-    return next(bad, found[0] if found else None)
+        return reload.told_of(name, serving.order, told)
+    found = (one for words in told for one in words.adapters if one.name == name)
+    return next(found, None)
 
 
 def _source(serving: Serving, source: AdapterSource) -> dict[str, Any]:

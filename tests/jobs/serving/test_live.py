@@ -263,6 +263,18 @@ def test_one_that_the_server_refuses_is_named(live: Live) -> None:
     assert world.decide().adapters_of == {}, "nobody expects it to change"
 
 
+def test_a_pod_that_can_prepare_nothing_says_why(live: Live) -> None:
+    world, before = live.world, live.words().adapters
+    world.edit("inference.adapters", [BY_NAME, by_image("style", "2")])
+    world.settle()
+    full = {"kind": "Unavailable", "sentence": "no space left on device"}
+    live.say(live.words(state="failed", adapters=before, **full))
+    told = adapters(world)
+    assert told["facts"]["served"] and not told["style"]["served"]
+    assert told["style"]["message"] == "adapter style: no space left on device"
+    assert len(world.decide().adapters_of) == 1
+
+
 def test_what_could_not_be_fetched_is_asked_about_again(live: Live) -> None:
     away = AdapterWords(
         name="style",
