@@ -23,7 +23,7 @@ from serving.lastwords import AdapterWords
 from serving.obtain import client, obtain
 from serving.plan import AdapterPlan, ServePlan
 from serving.ready import Served
-from tuning.failure import Failure
+from tuning.failure import Failure, Kind
 from tuning.images.registry import Registry
 
 Note = Callable[[str], None]
@@ -124,6 +124,8 @@ def _examine(
         folder, digest = _obtained(one, place, registry)
     except Failure as failure:
         sentence = f"adapter {one.name}: {failure.sentence}"
+        if one.image and failure.kind is Kind.NO_ACCESS:
+            sentence += "; its imagePullSecrets name the Secrets that are used"
         return AdapterWords(name=one.name, kind=failure.kind.reason, sentence=sentence)
     read, unreadable = adapters.read(one.name, folder)
     problems = (*_name_problems(one, plan), *unreadable)

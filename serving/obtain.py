@@ -80,7 +80,7 @@ def _found(source: Path) -> Path:
         folders = [folder for folder in _folders(source) if (folder / CONFIG_FILE).is_file()]
         empty = not any(source.iterdir())
     except OSError as error:
-        what = f"the volume at {source} cannot be read: {error.strerror}"
+        what = f"its image or volume at {source} cannot be read: {error.strerror}"
         raise Failure(Kind.NO_ACCESS, f"{what}; let user and group of the pod read it") from error
     if source in folders:
         return source
@@ -88,10 +88,11 @@ def _found(source: Path) -> Path:
         return folders[0]
     if folders:
         names = ", ".join(sorted(str(folder.relative_to(source)) for folder in folders)[:3])
-        what = f"the volume holds {len(folders)} adapters ({names})"
+        what = f"its image or volume holds {len(folders)} adapters ({names})"
         raise Failure(Kind.BAD_CONFIG, f"{what}; keep one, or mount its folder alone")
-    what = "the volume is empty" if empty else f"the volume holds no {CONFIG_FILE}"
-    raise Failure(Kind.BAD_CONFIG, f"{what}; put an adapter there, or name another volume")
+    what = "is empty" if empty else f"holds no {CONFIG_FILE}"
+    do = "put an adapter there, or name another one"
+    raise Failure(Kind.BAD_CONFIG, f"its image or volume {what}; {do}")
 
 
 def _folders(source: Path, depth: int = 0) -> Iterator[Path]:

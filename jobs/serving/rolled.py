@@ -28,8 +28,8 @@ def rolled(previous: Object, following: Object) -> str:
 
 
 def _what(previous: Object, following: Object) -> str:
-    old = {text(one, "name"): _image(one) for one in adapters(previous)}
-    new = {text(one, "name"): _image(one) for one in adapters(following)}
+    old = {text(one, "name"): _as_asked(one) for one in adapters(previous)}
+    new = {text(one, "name"): _as_asked(one) for one in adapters(following)}
     parts = [
         *_told("added", [name for name in new if name not in old]),
         *_told("removed", [name for name in old if name not in new]),
@@ -50,5 +50,5 @@ def _told(how: str, names: list[str]) -> Iterator[str]:
         yield f"adapter{'s' if len(names) > 1 else ''} {', '.join(names)} {how}"
 
 
-def _image(adapter: Mapping[str, object]) -> str:
-    return text(adapter, "image")
+def _as_asked(adapter: Mapping[str, object]) -> tuple[str, str]:
+    return text(adapter, "image"), text(adapter, "strength")

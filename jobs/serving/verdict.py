@@ -111,15 +111,17 @@ def _unserved(adapters: Sequence[dict[str, Any]]) -> list[str]:
 def _adapters(serving: Serving, pods: Sequence[Pod], seen: Seen) -> Iterator[dict[str, Any]]:
     """`status.adapters`, in the user's order."""
     inference = serving.order.workspace.inference if serving.order.plan else None
-    named = [a.source for a in inference.adapters if a.source] if inference else []
+    named = (
+        [(a.source, a.strength or "") for a in inference.adapters if a.source] if inference else []
+    )
     up = [pod for pod in pods if is_ready(pod)]
     told = [words for pod in reversed(pods) if (words := _words_of(serving, pod, seen))]
     unasked = serving.order.live and any(
         reported(pod, serving.order.workspace.name, seen) is None for pod in up
     )
-    for source in named:
+    for source, strength in named:
         if source.name:
-            wanted = _source(serving, source)
+            wanted = _source(serving, source, strength)
             before = serving.before.get(source.name, {})
             if unasked and _same(before, wanted):
                 yield dict(before)
@@ -151,8 +153,8 @@ def _found(serving: Serving, name: str, told: Sequence[ServeWords]) -> AdapterWo
     return next(found, None)
 
 
-def _source(serving: Serving, source: AdapterSource) -> dict[str, Any]:
-    """Name, place and pin."""
+def _source(serving: Serving, source: AdapterSource, strength: str) -> dict[str, Any]:
+    """Name, place, strength and pin."""
     name = str(source.name)
     sources = serving.sources
     pin = next((p for p in sources.pins if p.name == name), Pin(name, "", source.image or ""))
@@ -163,6 +165,7 @@ def _source(serving: Serving, source: AdapterSource) -> dict[str, Any]:
         "name": name,
         "workspace": source.workspace or "",
         "image": pin.image,
+        "strength": strength,
         "baseRevision": pin.revision,
         "pullSecret": pin.secret,
         "pulled": origin.endswith(" pulled"),

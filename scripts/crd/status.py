@@ -110,6 +110,7 @@ def _adapter() -> Schema:
         "name": text("As the Workspace names it: what clients write as model."),
         "workspace": text("The tuning Workspace that made it, as it was written."),
         "image": text("Its image; that of a tuning Workspace by digest, and kept."),
+        "strength": text("As the Workspace names it; absent where it does not: 1."),
         "baseRevision": text("The commit of the model that it was trained on."),
         "pullSecret": text("Registry Secret of the tuning Workspace, which pulls it."),
         "pulled": {

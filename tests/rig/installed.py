@@ -189,7 +189,8 @@ class Small:
     def reaches(self, jsonpath: str, value: str, name: str = "codes", timeout_s: int = 60) -> None:
         """Wait until a field of the Workspace has a value."""
         condition = f"--for=jsonpath={jsonpath}={value}"
-        done = self.kube.attempt("wait", f"workspace/{name}", condition, f"--timeout={timeout_s}s")
+        wait = ("wait", f"workspace/{name}", condition, f"--timeout={timeout_s}s")
+        done = self.kube.attempt(*wait, limit_s=timeout_s + 30)
         assert done.returncode == 0, (done.stderr, self.status(name), self.pods())
 
     def pods(self) -> list[Object]:

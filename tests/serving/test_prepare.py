@@ -216,7 +216,7 @@ def test_bad_adapters_are_named_and_the_others_are_served(
     os.truncate(root / "cut" / WEIGHTS_FILE, 5000)
     gone = image.partition("@")[0] + "@sha256:" + "0" * 64
     cases = {
-        "empty": ("path", root / "empty", "BadConfig", "the volume is empty"),
+        "empty": ("path", root / "empty", "BadConfig", "its image or volume is empty"),
         "notes": ("path", root / "notes", "BadConfig", "holds no adapter_config.json"),
         "missing": ("path", root / "missing", "NoAccess", "cannot be read: No such file"),
         "two": ("path", root / "two", "BadConfig", "holds 2 adapters (a, b)"),
@@ -351,7 +351,7 @@ def test_the_word_of_the_pod(plan: Plan, made: Path, tmp_path: Path) -> None:
     assert code == 0
     assert said.models == ("tiny", "facts") and said.state == "done"
     assert "adapter facts is good (rank 8)\n" in log
-    assert "adapter none is not served: adapter none: the volume holds no" in log
+    assert "adapter none is not served: adapter none: its image or volume holds no" in log
 
 
 def test_a_base_that_cannot_be_fetched_ends_the_pod_with_its_kind(

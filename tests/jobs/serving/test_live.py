@@ -153,6 +153,18 @@ def test_another_adapter_changes_the_plan_and_no_pod(live: Live) -> None:
     assert world.decide().adapters_of == {} and len(live.patches()) == 1
 
 
+def test_another_strength_is_another_set(live: Live) -> None:
+    world, before = live.world, live.plan
+    weaker = {**by_image("style"), "strength": "0.5"}
+    world.edit("inference.adapters", [BY_NAME, weaker])
+    (event,) = (e for e in world.decide().events if e.reason == "AdaptersChanged")
+    assert event.message.startswith("adapter style changed: ")
+    world.settle()
+    assert live.plan.adapter_set != before.adapter_set
+    assert adapters(world)["style"]["strength"] == "0.5"
+    assert not adapters(world)["style"]["served"] and adapters(world)["facts"]["served"]
+
+
 def test_a_followed_tuning_is_taken_over(live: Live) -> None:
     world = live.world
     world.annotate("tunery.sh/follow", "true")

@@ -17,9 +17,8 @@ REASON = '{.status.conditions[?(@.type=="InferenceReady")].reason}'
 def ready(small: Small, name: str = "serve", timeout_s: int = 180) -> Object:
     """The status after `kubectl wait --for=condition=InferenceReady`."""
     what = f"workspace/{name}"
-    done = small.kube.attempt(
-        "wait", what, "--for=condition=InferenceReady", f"--timeout={timeout_s}s"
-    )
+    wait = ("wait", what, "--for=condition=InferenceReady", f"--timeout={timeout_s}s")
+    done = small.kube.attempt(*wait, limit_s=timeout_s + 30)
     assert done.returncode == 0, (done.stderr, small.status(name), small.pods())
     return small.status(name)
 

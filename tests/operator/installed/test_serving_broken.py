@@ -36,7 +36,7 @@ FILES = {
 PLACES = {
     "locked": ("NoAccess", f"{REGISTRY}/test/locked-adapter"),
     "digest-gone": ("BadConfig", f"@{NOWHERE}; check the name and the digest"),
-    "empty": ("BadConfig", "the volume is empty"),
+    "empty": ("BadConfig", "its image or volume is empty"),
     "failed": ("NoSource", "the tuning of failed has failed"),
     "reader": ("NoSource", "the Workspace reader serves, it does not tune"),
     "deleted": ("NoSource", "there is no Workspace deleted"),
