@@ -31,6 +31,7 @@ import presets
 from cluster.network import entered
 from engine import Engine
 from jobs.installation import Installation
+from jobs.placing import container_security, pod_security
 from serving.lastwords import ServeWords
 from settings import Process
 from wire import Exchange, Request
@@ -45,7 +46,7 @@ _PATH = re.compile(
 )
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _NO_IMAGE = {"image": "", "imageID": "", "ready": False, "restartCount": 0}
-LOST = "tunery-test-lost"
+LOST, ABSENT = "tunery-test-lost", "localhost/tunery/absent:1"
 CONFIG = "training_config:\n  LoraConfig: {r: 8}\n"
 
 
@@ -154,9 +155,8 @@ async def whole_life(
     machine: Machine, user: Kube, system: str, token: str, recorder: Recorder
 ) -> None:
     """Twelve revisions of a Workspace, its Job edited by hand on the way."""
-    image = "localhost/tunery/absent:1"
     installation = Installation(
-        image, system, image_pull_policy="Never", vllm_image=image, lost_node_s=1
+        ABSENT, system, image_pull_policy="Never", vllm_image=ABSENT, lost_node_s=1
     )
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -222,8 +222,9 @@ def change_live_adapters(user: Kube) -> None:
     user.apply(inference({**where, "metadata.annotations": marks}))
     user.wait("statefulset/live", "create")
     labels = user.get("statefulset", "live")["spec"]["template"]["metadata"]["labels"]
-    container = {"image": "localhost/tunery/absent:1"}
+    container = {"image": ABSENT, "securityContext": container_security()}
     spec = {
+        "securityContext": pod_security(),
         # Nobody starts it, so its status is what is written here.
         "schedulingGates": [{"name": "tunery.test/never"}],
         "initContainers": [{"name": "prepare", **container}],
@@ -243,8 +244,9 @@ def change_live_adapters(user: Kube) -> None:
 def give_up(user: Kube, labels: Object) -> None:
     """A pod of a node that never answers is deleted, and then really goes."""
     user.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": LOST}})
-    container = {"name": "live", "image": "localhost/tunery/absent:1"}
-    spec = {"nodeName": LOST, "terminationGracePeriodSeconds": 1, "containers": [container]}
+    container = {"name": "live", "image": ABSENT, "securityContext": container_security()}
+    where = {"nodeName": LOST, "terminationGracePeriodSeconds": 1}
+    spec = {**where, "securityContext": pod_security(), "containers": [container]}
     metadata = {"name": "kept", "labels": labels}
     user.apply({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
     user("delete", "pod", "kept", "--wait=false")
