@@ -13,6 +13,22 @@ from typing import Any, Literal
 
 from serving.lastwords import ServeWords
 
+__all__ = [
+    "Condition",
+    "Container",
+    "Holder",
+    "Job",
+    "Node",
+    "Note",
+    "Pod",
+    "Progress",
+    "Revision",
+    "Seen",
+    "ServeWords",
+    "Snapshot",
+    "Tuned",
+]
+
 
 @dataclass(frozen=True, slots=True)
 class Condition:

@@ -18,7 +18,6 @@ from jobs.decision import Object
 from jobs.marks import headless, workspace_of
 from kube import Kube, Source
 from lending import Lending, lent
-from serving.lastwords import ServeWords
 
 T = TypeVar("T")
 Wake = Callable[[Name], None]
@@ -43,7 +42,7 @@ class Caches:
         self._wait_for_nodes: set[Name] = set()
         self._expected: dict[Name, Object] = {}
         self._progress: dict[Name, seen.Progress] = {}
-        self._served: dict[Name, dict[str, ServeWords]] = {}
+        self._served: dict[Name, dict[str, seen.ServeWords]] = {}
         self._lending = Lending()
 
         def informer(
@@ -179,7 +178,7 @@ class Caches:
         elif kind == "Pod":
             self.pods.answered(answer)
 
-    def served(self, key: Name, life: str, words: ServeWords | None) -> None:
+    def served(self, key: Name, life: str, words: seen.ServeWords | None) -> None:
         """What a server with live adapters says; it stays known when nobody asks any more."""
         lives = self._served.get(key, {})
         if words is None or lives.get(life) == words:

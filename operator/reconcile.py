@@ -19,14 +19,13 @@ from informer import Name
 from jobs.decide import decide
 from jobs.decision import Decision, Object, Ref
 from jobs.installation import Installation
-from jobs.seen import Progress
+from jobs.seen import Progress, ServeWords
 from journal import Journal
 from kube import Kube
 from mergepatch import merge_patch
 from meters import Meters
 from poller import Poller
 from presets import Catalog
-from serving.lastwords import ServeWords
 from workqueue import WorkQueue
 
 log = logging.getLogger("tunery.reconcile")
