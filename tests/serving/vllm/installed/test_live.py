@@ -140,9 +140,13 @@ def test_adapters_change_in_the_running_server(
 
     # Added, and one that is bad: named, and the others go on.
     cut = served.pushed(small.machine, codes_adapter, tmp_path / "images", "cut", served.cut)
-    apply(small, by_image("mine", codes_image), by_image("cut", cut), by_image("more", other_image))
+    high = lora(tiny_base, tmp_path / "high", 4, r=640, target_modules=["q_proj"])
+    high_image = served.pushed(small.machine, high, tmp_path / "images", "high")
+    bad = (by_image("cut", cut), by_image("high", high_image))
+    apply(small, by_image("mine", codes_image), *bad, by_image("more", other_image))
     small.reaches(REASON, "AdapterNotServed", "serve")
-    assert told(small)["cut"]["reason"] == "BadAdapter"
+    assert [told(small)[name]["reason"] for name in ("cut", "high")] == ["BadAdapter"] * 2
+    assert "rank 640" in told(small)["high"]["message"]
     assert asking.models() == {tiny.MODEL_ID, "mine", "more"}
     apply(small, by_image("mine", codes_image), by_image("more", other_image))
     ready(small)
