@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from rig.manifests import Changes, inference
-from rig.world import NOW, World
+from rig.world import World
 
 from jobs.decision import Apply, Decision
 from jobs.seen import Tuned
@@ -275,58 +275,6 @@ def test_an_image_that_a_node_cannot_mount_is_pulled(catalog: Catalog) -> None:
     done = len(world.done)
     world.settle()
     assert not any(isinstance(action, Apply) for action in world.done[done:])
-
-
-CRASHES: dict[str, tuple[Object, str, str]] = {
-    "prepare says why": (
-        {
-            "state": {"waiting": {"reason": "CrashLoopBackOff"}},
-            "lastState": {
-                "terminated": {
-                    "exitCode": 77,
-                    "message": ServeWords(state="failed", kind="NoAccess", sentence="accept it")
-                    .encoded()
-                    .decode(),
-                }
-            },
-        },
-        "NoAccess",
-        "accept it",
-    ),
-    "memory": (
-        {
-            "state": {"waiting": {"reason": "CrashLoopBackOff"}},
-            "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}},
-        },
-        "ContainerOOMKilled",
-        "serving.memoryGiB",
-    ),
-    "an end without words": (
-        {
-            "state": {"running": {"startedAt": NOW}},
-            "lastState": {
-                "terminated": {"exitCode": 1, "message": "a\nValueError: bad thing\nbye\n"}
-            },
-        },
-        "ContainerCrashLoopBackOff",
-        "ValueError: bad thing",
-    ),
-    "an image": (
-        {"state": {"waiting": {"reason": "ErrImagePull", "message": "not found"}}},
-        "ImagePullError",
-        "cannot be pulled",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", CRASHES)
-def test_why_it_does_not_answer(world: World, case: str) -> None:
-    status, reason, sentence = CRASHES[case]
-    world.tuned = {FACTS: MADE}
-    world.settle()
-    world.serve(ready=False, **status)
-    world.settle()
-    assert ready(world)[1] == reason and sentence in ready(world)[2]
 
 
 def test_nodes_are_waited_for(world: World) -> None:

@@ -13,13 +13,9 @@ from rig.manifests import ABSENT, Changes
 
 from jobs.installation import Installation
 from jobs.marks import Owner
-from jobs.seen import Node
 from jobs.serve import serve
-from jobs.serving import flags
-from jobs.serving.capable import image_volumes
 from jobs.serving.order import ServeOrder
 from jobs.serving.sources import Surroundings
-from presets import Catalog
 from serving.plan import ServePlan
 from tests.jobs.serving.conftest import INSTALLATION, Ordered
 
@@ -214,68 +210,6 @@ def test_the_server_may_take_minutes_to_start_and_has_seconds_to_end(ordered: Or
     assert made.pod["terminationGracePeriodSeconds"] == 65
 
 
-FLAGS: list[tuple[str, str, dict[str, Any]]] = [
-    ("phi-3-mini-128k-instruct", "Standard_NC24ads_A100_v4", {"tensor-parallel-size": 1}),
-    ("llama-3.1-8b-instruct", "Standard_NC96ads_A100_v4", {"tensor-parallel-size": 4}),
-    ("phi-4-mini-instruct", "Standard_ND96isr_H100_v5", {"tensor-parallel-size": 8}),
-    ("org/unknown", "Standard_NC96ads_A100_v4", {"tensor-parallel-size": 4}),
-]
-
-
-@pytest.mark.parametrize(("preset", "sku", "more"), FLAGS)
-def test_flags_follow_model_and_cards(
-    catalog: Catalog, preset: str, sku: str, more: dict[str, Any]
-) -> None:
-    model, card = catalog.preset(preset), catalog.gpu(sku)
-    assert model is not None and card is not None
-    found = flags.vllm(model, card, card.count, on_cpu=False)
-    heads = model.architecture.heads if model.architecture else more["tensor-parallel-size"]
-    assert heads % found["tensor-parallel-size"] == 0
-    always = {"max-model-len": "auto", "gpu-memory-utilization": 0.9}
-    if model.architecture is None or heads % card.count == 0:
-        assert found == {**always, **more}
-
-
-def test_a_card_without_bfloat16_gets_float16(catalog: Catalog, ordered: Ordered) -> None:
-    t4 = next(g for g in catalog.gpus if g.cuda and not g.bf16)
-    model = catalog.preset("phi-4")
-    assert model is not None
-    assert flags.vllm(model, t4, 1, on_cpu=False)["dtype"] == "half"
-    made = Made(ordered({**TRANSFORMERS, "resource.instanceType": t4.sku}))
-    assert made.main["args"][-2:] == ["--dtype", "float16"]
-
-
-def test_a_pretended_gpu_serves_on_the_cpu(ordered: Ordered) -> None:
-    cpu = replace(INSTALLATION, device="cpu", cpu_limit="1", serving_memory_gib=4)
-    made = Made(ordered(installation=cpu), cpu)
-    assert made.plan.flags == {"enforce-eager": True, "max-model-len": "auto", "max-num-seqs": 8}
-    assert made.main["resources"]["limits"] == {
-        "cpu": "1",
-        "memory": "4Gi",
-        "nvidia.com/gpu": "1",
-    }
-    assert env(made.main)["OMP_NUM_THREADS"] == {"resourceFieldRef": {"resource": "limits.cpu"}}
-    other = Made(ordered(TRANSFORMERS, cpu), cpu)
-    assert other.main["args"][-4:] == ["--device", "cpu", "--dtype", "auto"]
-
-
-def test_a_limit_of_cores_is_not_what_the_node_must_have_free(ordered: Ordered) -> None:
-    wide = Made(ordered(TRANSFORMERS), replace(INSTALLATION, cpu_limit="8")).main["resources"]
-    assert (wide["requests"]["cpu"], wide["limits"]["cpu"]) == ("1", "8")
-    narrow = Made(ordered(TRANSFORMERS), replace(INSTALLATION, cpu_limit="500m")).main["resources"]
-    assert (narrow["requests"]["cpu"], narrow["limits"]["cpu"]) == ("500m", "500m")
-
-
-def test_the_users_own_flags_are_handed_on(ordered: Ordered) -> None:
-    config = yaml.safe_dump({"vllm": {"max_model_len": 512, "--swap-space": 4, "enforce-eager": 1}})
-    plan = Made(ordered({"inference.config": "mine"}, config=config)).plan
-    assert plan.user_flags == {"max-model-len": 512, "swap-space": 4, "enforce-eager": 1}
-    assert (
-        Made(ordered({"inference.config": "mine", **TRANSFORMERS}, config=config)).plan.user_flags
-        == {}
-    )
-
-
 def test_a_share_of_a_card(ordered: Ordered) -> None:
     share = {"resource.partition": {"mode": "mig", "profile": "2g.20gb"}}
     limits = Made(ordered({**share, "resource.instanceType": ABSENT})).main["resources"]["limits"]
@@ -298,27 +232,6 @@ def test_weights_of_an_image_are_mounted_and_not_downloaded(ordered: Ordered) ->
 
 def test_replicas_are_whole_servers(ordered: Ordered) -> None:
     assert Made(ordered({"resource.count": 3})).set["spec"]["replicas"] == 3
-
-
-CHANGES: list[tuple[Changes, bool]] = [
-    ({"metadata.annotations": {"kaito.sh/runtime": "transformers"}}, True),
-    ({"metadata.annotations": {"tunery.sh/together": "both"}}, True),
-    ({"metadata.annotations": {"kaito.sh/enablelb": "True"}}, False),
-    ({"inference.adapters": []}, True),
-    ({"metadata.labels": {"a": "b"}}, False),
-]
-
-
-@pytest.mark.parametrize(("changes", "another"), CHANGES, ids=str)
-def test_only_what_changes_the_answers_is_another_serving(
-    ordered: Ordered, changes: Changes, another: bool
-) -> None:
-    assert (ordered(changes).hash != ordered().hash) == another
-
-
-def test_an_upgrade_of_tunery_is_not_another_serving(ordered: Ordered) -> None:
-    newer = replace(INSTALLATION, vllm_image="registry.invalid/vllm:2", tuner_image="t:2")
-    assert ordered(installation=newer).hash == ordered().hash
 
 
 def test_objects_are_fresh_at_every_call(ordered: Ordered) -> None:
@@ -370,29 +283,3 @@ def test_the_quick_starts_second_half_is_rendered(ordered: Ordered) -> None:
         "image": "aimodelsregistry.azurecr.io/adapters/phi-3-dolly:0.0.1",
     }
     assert made.plan.runtime == "transformers"
-
-
-def node(kubelet: str, runtime: str) -> Node:
-    return Node("n", True, {}, 1, kubelet=kubelet, runtime=runtime)
-
-
-@pytest.mark.parametrize(
-    ("nodes", "can"),
-    [
-        ([], False),
-        ([("v1.36.3", "containerd://2.4.2")], True),
-        ([("v1.35.0-gke.1", "containerd://2.1.0-beta")], True),
-        ([("v1.36.3", "cri-o://1.31.0")], True),
-        ([("v1.34.9", "containerd://2.4.2")], False),
-        ([("v1.36.3", "containerd://1.7.20")], False),
-        ([("v1.36.3", "docker://29.0.1")], False),
-        ([("v1.36.3", "containerd://2.4.2"), ("v1.36.3", "containerd://2.0.9")], False),
-        ([("", "")], False),
-    ],
-)
-def test_image_volumes_are_used_where_every_node_can(
-    nodes: list[tuple[str, str]], can: bool
-) -> None:
-    seen = [node(*each) for each in nodes]
-    assert image_volumes("auto", seen) == can
-    assert image_volumes("always", seen) and not image_volumes("never", seen)
