@@ -84,7 +84,8 @@ def _events(answer: _Answer, previous: Mapping[str, Any], told: Mapping[str, Any
     found: list[Event] = []
     if answer.serving is not None and previous.get("state") in ("Ready", "NotReady"):
         if answer.serving.replaces:
-            found.append(rolled(changes.rolled(previous, told)))
+            surge = answer.serving.order.surge
+            found.append(rolled(changes.rolled(previous, told, surge=surge)))
         if answer.serving.reloads:
             found.append(reloaded(changes.reloaded(previous, told)))
     return (*found, *(() if told == previous else events(previous, told)))

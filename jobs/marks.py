@@ -13,6 +13,7 @@ from jobs.slim import (
     REVISION,
     RUN,
     SHARE_WITH,
+    SURGE,
     WORKSPACE,
     WORKSPACE_NAMESPACE,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "REVISION",
     "RUN",
     "SHARE_WITH",
+    "SURGE",
     "WORKSPACE",
     "WORKSPACE_NAMESPACE",
 ]

@@ -124,6 +124,8 @@ class Holder:
     """Annotation tunery.sh/digest: of what it was made of."""
     secrets: tuple[str, ...] = ()
     """Annotation tunery.sh/pull-secrets, in order."""
+    surge: bool = False
+    """Annotation tunery.sh/surge: it has one pod more than it should."""
     deleting: bool = False
 
 

@@ -113,7 +113,7 @@ def _stateful_set(order: ServeOrder, owner: Owner, installation: Installation) -
         "spec": {
             # Each replica is a whole server: more of them serve more, and go on while one is
             # replaced.
-            "replicas": order.workspace.resource.count,
+            "replicas": order.workspace.resource.count + order.surge,
             "serviceName": marks.headless(owner.name),
             "podManagementPolicy": "Parallel",
             "updateStrategy": {"type": "RollingUpdate"},
@@ -124,11 +124,13 @@ def _stateful_set(order: ServeOrder, owner: Owner, installation: Installation) -
 
 
 def _remembered(order: ServeOrder) -> dict[str, str]:
-    """Of live adapters: what the pods have, and for which set they were replaced."""
-    if not order.live:
-        return {}
-    secrets = {marks.PULL_SECRETS: ",".join(order.sources.pull_secrets)}
-    return {**secrets, **({marks.DIGEST: order.restarted_for} if order.restarted_for else {})}
+    """Whether there is a pod too many; of live adapters, what pods have and were replaced for."""
+    found = {marks.SURGE: "true"} if order.surge else {}
+    if order.live:
+        found[marks.PULL_SECRETS] = ",".join(order.sources.pull_secrets)
+    if order.live and order.restarted_for:
+        found[marks.DIGEST] = order.restarted_for
+    return found
 
 
 def _template(order: ServeOrder, installation: Installation) -> Object:

@@ -21,6 +21,8 @@ ADAPTERS = "tunery.sh/adapters"
 """Annotation of a serving pod with live adapters: which set it was told of last."""
 PULL_SECRETS = "tunery.sh/pull-secrets"
 """Annotation of a StatefulSet with live adapters: the Secrets that its pods have."""
+SURGE = "tunery.sh/surge"
+"""Annotation of a StatefulSet: "true" while it has one pod more than it should."""
 RUN = "tunery.sh/run"
 HASH = "workspace.kaito.io/hash"
 REVISION = "workspace.kaito.io/revision"
@@ -182,6 +184,7 @@ def holder(body: Body) -> seen.Holder:
         run=_text(_map(metadata, "labels"), RUN),
         digest=_text(_map(metadata, "annotations"), DIGEST),
         secrets=tuple(filter(None, _text(_map(metadata, "annotations"), PULL_SECRETS).split(","))),
+        surge=_text(_map(metadata, "annotations"), SURGE) == "true",
         deleting="deletionTimestamp" in metadata,
     )
 

@@ -19,7 +19,7 @@ from jobs.earlier import text
 from jobs.order import context_of, problems_of
 from jobs.rules.general import live
 from jobs.seen import Holder
-from jobs.serving import reload, remembered
+from jobs.serving import reload, remembered, surge
 from jobs.serving.capable import image_volumes
 from jobs.serving.order import ServeOrder, order
 from jobs.serving.sources import Sources, Surroundings, resolve
@@ -64,7 +64,8 @@ def _decided(case: Case) -> Serving:
     if taken:
         return Serving(wanted, taken=taken)
     if there is not None and there.run == marks.short(wanted.hash) and not there.deleting:
-        return _live(case, wanted) if wanted.live else Serving(wanted, (*_kept(case, wanted),))
+        found = _live(case, wanted) if wanted.live else Serving(wanted, (*_kept(case, wanted),))
+        return replace(found, actions=(*found.actions, *surge.ended(case, wanted, there)))
     problems = problems_of(case)
     if problems:
         return Serving(wanted, problems=problems)
@@ -75,6 +76,8 @@ def _decided(case: Case) -> Serving:
         # KAITO's, from before Tunery came: its pods are other pods.
         gone = () if there.deleting else (_delete(case, there),)
         return Serving(wanted, gone, waiting="the StatefulSet of before is being deleted")
+    if there is not None and surge.has_room(case, wanted):
+        wanted = replace(wanted, surge=True)
     return Serving(wanted, (*_made(case, wanted),), replaces=there is not None)
 
 

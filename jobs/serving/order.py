@@ -43,6 +43,8 @@ class ServeOrder:
     """The server computes on the CPU, also where the pod holds (pretended) GPUs."""
     restarted_for: str = ""
     """The set of live adapters that the pods were last replaced for."""
+    surge: bool = False
+    """One pod more, while the only one is replaced (surge.py)."""
 
     @property
     def live(self) -> bool:

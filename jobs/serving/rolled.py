@@ -16,14 +16,14 @@ def reloaded(previous: Object, following: Object) -> str:
     return f"{_what(previous, following)}: the running server takes it over"
 
 
-def rolled(previous: Object, following: Object) -> str:
+def rolled(previous: Object, following: Object, *, surge: bool = False) -> str:
     """What has changed, and what that means for those who ask."""
     count = following.get("targetNodeCount")
-    how = (
-        "its pods are replaced one after the other"
-        if isinstance(count, int) and count > 1
-        else "its pod is replaced, and nothing answers meanwhile (more replicas would)"
-    )
+    how = "its pod is replaced, and nothing answers meanwhile (more replicas would)"
+    if isinstance(count, int) and count > 1:
+        how = "its pods are replaced one after the other"
+    elif surge:
+        how = "a second pod is started first, and its pod answers until that is ready"
     return f"{_what(previous, following)}: {how}"
 
 

@@ -1,4 +1,4 @@
-"""Two serving pods: while one is replaced, the Service goes on answering."""
+"""While serving pods are replaced the Service goes on answering: two of them, or one and a node."""
 
 from __future__ import annotations
 
@@ -86,31 +86,35 @@ def asked_until(done: Event, small: Small, address: str) -> Counter[str]:
     return answers
 
 
-def two(image: str, strength: str) -> Object:
+def several(image: str, strength: str, count: int) -> Object:
     body = serving(by_image("codes", image, strength=strength))
-    body["resource"]["count"] = 2
+    body["resource"]["count"] = count
     return body
 
 
-def test_two_pods_answer_while_one_after_the_other_is_replaced(
-    small: Small, codes_image: str, room_for_two: None
+@pytest.mark.parametrize("count", [2, 1])
+def test_nobodys_question_is_lost_while_pods_are_replaced(
+    small: Small, codes_image: str, room_for_two: None, count: int
 ) -> None:
-    small.kube.apply(two(codes_image, STRONG))
+    """Two are replaced one after the other. A single one gets a second one meanwhile."""
+    small.kube.apply(several(codes_image, STRONG, count))
     ready(small)
     before = uids(small)
-    assert len(before) == 2
+    assert len(before) == count
     asking, done = Asking(small), Event()
     assert asking.openai("codes") == CODES
     with ThreadPoolExecutor(1) as pool:
         answers = pool.submit(asked_until, done, small, asking.address)
         try:
-            small.kube.apply(two(codes_image, WEAK))
+            small.kube.apply(several(codes_image, WEAK, count))
             small.reaches("{.status.run.revision}", "2", "serve")
             small.kube("rollout", "status", "statefulset/serve", "--timeout=110s")
+            usual = f"jsonpath={{.status.replicas}}={count}"
+            small.kube.wait("statefulset/serve", usual, timeout_s=60)
             ready(small)
         finally:
             done.set()
-    assert len(uids(small)) == 2 and not uids(small) & before, "both pods are new"
+    assert len(uids(small)) == count and not uids(small) & before, "all pods are new"
     found = answers.result()
     assert found.total() > 50, found
     assert set(found) == {json.dumps({"Result": CODES[0]}, separators=(",", ":"))}, found
