@@ -37,12 +37,17 @@ def room_for_two(small: Small) -> Iterator[None]:
     gpus.offer(machine.layout, machine.pid, 2)
     try:
         kube.apply(in_name_only())
-        patch = ("--type=merge", "-p", json.dumps({"status": ready_now()}))
-        kube("patch", "node", "in-name-only", "--subresource=status", *patch)
+        is_ready(small)
         yield
     finally:
         kube("delete", "node", "in-name-only", "--ignore-not-found")
         gpus.offer(machine.layout, machine.pid, 1)
+
+
+def is_ready(small: Small) -> None:
+    """The second node is Ready for the next seconds."""
+    patch = ("--type=merge", "-p", json.dumps({"status": ready_now()}))
+    small.kube("patch", "node", "in-name-only", "--subresource=status", *patch)
 
 
 def in_name_only() -> Object:
@@ -106,6 +111,7 @@ def test_nobodys_question_is_lost_while_pods_are_replaced(
     with ThreadPoolExecutor(1) as pool:
         answers = pool.submit(asked_until, done, small, asking.address)
         try:
+            is_ready(small)
             small.kube.apply(several(codes_image, WEAK, count))
             small.reaches("{.status.run.revision}", "2", "serve")
             small.kube("rollout", "status", "statefulset/serve", "--timeout=110s")
