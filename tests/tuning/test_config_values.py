@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tuning.settings.options import Option
@@ -125,6 +125,8 @@ VALUES = st.recursive(
 
 
 @given(VALUES, KINDS)
+@example(":", {"list[int]", "list[str]"})
+@example("0", {"list[int]", "list[str]"})
 def test_any_value_meets_any_option_without_surprise(value: Any, kinds: set[str]) -> None:
     option = Option(tuple(sorted(kinds)))
     try:

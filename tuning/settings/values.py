@@ -139,7 +139,14 @@ def _from_text(value: str, option: Option) -> Any:
     if "str" in option.types and "dict" not in option.types:
         return _choice(value, option)
     if "list[str]" in option.types and text:
-        return [_choice(part, option) for part in re.split(r"[\s,]+", text) if part]
+        parts = [part for part in re.split(r"[\s,]+", text) if part]
+        first = next(kind for kind in option.types if kind.startswith("list"))
+        # As if it had been written as a list: another kind may come first.
+        return (
+            [_choice(p, option) for p in parts]
+            if first == "list[str]"
+            else _from_list(parts, option)
+        )
     raise _wrong(value, option)
 
 
