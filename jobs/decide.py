@@ -198,6 +198,5 @@ def _metrics_url(pods: tuple[Pod, ...]) -> str:
     """Where the pod that trains tells how far it is; empty while none does."""
     for pod in reversed(pods):
         if pod.ip and any(c.state == "running" and not c.init for c in pod.containers):
-            host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
-            return f"http://{host}:{METRICS_PORT}/metrics"
+            return pod.url(METRICS_PORT, "/metrics")
     return ""

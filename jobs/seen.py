@@ -85,6 +85,11 @@ class Pod:
     images: tuple[str, ...] = ()
     """References of its image volumes, to tell which pull failed."""
 
+    def url(self, port: int, path: str) -> str:
+        """Where it answers; it has an ip."""
+        host = f"[{self.ip}]" if ":" in self.ip else self.ip
+        return f"http://{host}:{port}{path}"
+
 
 @dataclass(frozen=True, slots=True)
 class Job:

@@ -22,7 +22,7 @@ from serving.compose import Weighted
 from serving.lastwords import AdapterWords
 from serving.obtain import client, obtain
 from serving.plan import AdapterPlan, ServePlan
-from serving.ready import Served
+from serving.ready import Served, template_of
 from tuning.failure import Failure, Kind
 from tuning.images.registry import Registry
 
@@ -95,10 +95,10 @@ def names(plan: ServePlan, served: Sequence[Served]) -> tuple[str, ...]:
     return tuple(dict.fromkeys([plan.model.name, *parts]))
 
 
-def template_warning(served: Sequence[Served], used: bool) -> str | None:
+def template_warning(served: Sequence[Served]) -> str | None:
     """A server has one chat template for all that it serves."""
     own = [one.name for one in served if one.template is not None]
-    if not own or used:
+    if not own or template_of(served) is not None:
         return None
     what = f"the chat template that {adapters.some(own)} was trained with is not used"
     return f"{what}: others need another; serve it in a Workspace of its own"

@@ -157,13 +157,16 @@ class Live:
             self._refused[version] = sentence
 
     def _known_names(self, wanted: Wanted, has: frozenset[str]) -> dict[str, str]:
-        """As they were told last, by this process or by the one before it."""
-        told = self._told or _object_in(Path(wanted.plan.places.adapters) / LIVE_STATE)
-        names: Mapping[str, str] = told.get("names", {})
+        """As they were told last, as far as the server still has them."""
+        names: Mapping[str, str] = self._before(wanted.plan).get("names", {})
         return {name: version for name, version in names.items() if version in has}
 
+    def _before(self, settings: ServePlan) -> Mapping[str, Any]:
+        """What was told last, by this process or by the one before it."""
+        return self._told or _object_in(_state_file(settings))
+
     def _tell(self, wanted: Wanted, names: dict[str, str]) -> None:
-        state = Path(wanted.plan.places.adapters) / LIVE_STATE
+        state = _state_file(wanted.plan)
         told = {
             "model": ready.chat_model(wanted.plan, list(names)),
             "names": names,
@@ -178,7 +181,6 @@ class Live:
 
     def _words(self, wanted: Wanted, names: Mapping[str, str]) -> ServeWords:
         found, settings = wanted.examined, wanted.plan
-        flags_template = ready.template_of(found.served) is not None
         adapters = tuple(self._adapter_words(one, found) for one in found.words)
         if wanted.restart:
             adapters = self._adapters_before(settings)
@@ -186,7 +188,7 @@ class Live:
             state="failed" if wanted.failure else "done",
             kind=Kind.UNAVAILABLE.reason if wanted.failure else None,
             sentence=wanted.failure,
-            warning=examine.template_warning(found.served, flags_template),
+            warning=examine.template_warning(found.served),
             models=tuple(dict.fromkeys([settings.model.name, *names])),
             adapters=adapters,
             adapter_set=settings.adapter_set,
@@ -195,8 +197,7 @@ class Live:
 
     def _adapters_before(self, settings: ServePlan) -> tuple[AdapterWords, ...]:
         """What goes on while another pod is waited for."""
-        told = self._told or _object_in(Path(settings.places.adapters) / LIVE_STATE)
-        return ServeWords(**told.get("words", {})).adapters
+        return ServeWords(**self._before(settings).get("words", {})).adapters
 
     def _adapter_words(self, one: AdapterWords, found: Examined) -> AdapterWords:
         served = next((s for s in found.served if s.name == one.name), None)
@@ -215,6 +216,10 @@ class Live:
             if now - since >= _LINGER_S:
                 self._server.unload(one)
                 self._note(f"{one} is unloaded")
+
+
+def _state_file(settings: ServePlan) -> Path:
+    return Path(settings.places.adapters) / LIVE_STATE
 
 
 def _version(one: Served) -> str:

@@ -43,11 +43,10 @@ def prepare(plan: ServePlan, note: Note) -> ServeWords:
     _again_if_unavailable(plan, examined.words)
     ready.write(plan, found.folder, examined.served, found.revision)
     examine.forget(plan, plan.adapters if plan.live else ())
-    used = ready.template_of(examined.served) is not None
     return ServeWords(
         state="done",
         revision=found.revision,
-        warning=examine.template_warning(examined.served, used),
+        warning=examine.template_warning(examined.served),
         models=examine.names(plan, examined.served),
         adapters=examined.words,
         adapter_set=plan.adapter_set or None,

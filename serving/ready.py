@@ -109,8 +109,7 @@ def _lora_flags(plan: ServePlan, served: Sequence[Served]) -> dict[str, Any]:
         # if that fails.
         "max-cpu-loras": len(served),
     }
-    template = template_of(served)
-    return flags if template is None else {**flags, "chat-template": str(template)}
+    return flags | _template_flag(served)
 
 
 def _live_flags(served: Sequence[Served]) -> dict[str, Any]:
@@ -121,8 +120,12 @@ def _live_flags(served: Sequence[Served]) -> dict[str, Any]:
         "max-loras": _MOST_AT_ONCE,
         "max-cpu-loras": _LIVE_HELD,
     }
+    return flags | _template_flag(served)
+
+
+def _template_flag(served: Sequence[Served]) -> dict[str, str]:
     template = template_of(served)
-    return flags if template is None else {**flags, "chat-template": str(template)}
+    return {} if template is None else {"chat-template": str(template)}
 
 
 def restart_for(flags: Mapping[str, Any], served: Sequence[Served]) -> str | None:

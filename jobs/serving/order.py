@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from jobs import marks, volumes
@@ -94,8 +94,7 @@ def order(
     )
     again = restarted_for if is_live else ""
     found = _live_hash(run_hash, sources, again) if is_live else _hash(run_hash, plan, sources)
-    made = ServeOrder(workspace, found, revision, sources, preset, plan, gpus, card, on_cpu)
-    return replace(made, restarted_for=again)
+    return ServeOrder(workspace, found, revision, sources, preset, plan, gpus, card, on_cpu, again)
 
 
 def _runtime(workspace: Workspace) -> Runtime:

@@ -56,8 +56,7 @@ def unsettled(seen: Seen, wanted: ServeOrder) -> Mapping[str, str]:
         words, alive = reported(pod, name, seen), life(pod, name)
         settled = words is not None and _settled(words, wanted.plan.adapter_set)
         if alive and pod.ip and is_ready(pod) and not settled:
-            host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
-            found[alive] = f"http://{host}:{PORT}/adapters"
+            found[alive] = pod.url(PORT, "/adapters")
     return found
 
 
