@@ -6,7 +6,6 @@ import logging
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -325,20 +324,3 @@ def test_a_running_push_shows_no_secret_to_other_processes(
     encoded = base64.b64encode(f"{USER}:{PASSWORD}".encode())
     assert PASSWORD.encode() not in seen
     assert encoded not in seen
-
-
-def test_two_pushes_at_once_make_one_image(
-    htpasswd_registry: RunningRegistry, fresh: Fresh, client: Client, image: Image
-) -> None:
-    reference = fresh(htpasswd_registry.host)
-    found: list[str] = []
-
-    def push() -> None:
-        found.append(client(htpasswd_registry).push(image, reference).digest)
-
-    threads = [threading.Thread(target=push) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert found == [image.digest] * 3

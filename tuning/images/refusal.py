@@ -22,6 +22,7 @@ from tuning.reference import Reference
 from tuning.retry import Transient
 
 TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
+_DOUBTS = frozenset({"DIGEST_INVALID", "MANIFEST_BLOB_UNKNOWN"})
 E = TypeVar("E", bound=BaseException)
 _LONGEST_TEXT = 200
 _LONGEST_BODY = 64 * 1024
@@ -29,16 +30,20 @@ _LONGEST_BODY = 64 * 1024
 
 def said(answer: requests.Response) -> str:
     """`401 UNAUTHORIZED: authentication required`: the answer in short, printable."""
-    text = ""
-    try:
-        body = answer.json() if len(answer.content) <= _LONGEST_BODY else {}
-        first = body["errors"][0]
-        text = f"{first.get('code', '')}: {first.get('message', '')}".strip(": ")
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        if answer.headers.get("Content-Type", "").startswith("text/plain"):
-            text = answer.text[:_LONGEST_TEXT].strip()
+    text = ": ".join(part for part in _first_error(answer) if part)
+    if not text and answer.headers.get("Content-Type", "").startswith("text/plain"):
+        text = answer.text[:_LONGEST_TEXT].strip()
     shown = printable(" ".join(text.split()))[:_LONGEST_TEXT]
     return f"{answer.status_code} {shown}".strip()
+
+
+def doubts_manifest(answer: requests.Response) -> bool:
+    """The registry misses what the manifest names, or holds it for broken, right after it took it.
+
+    It is looking while another client writes the same blob, or at a replica that lags:
+    docker-registry 2.8 reads a link that another push has just emptied to write it again.
+    """
+    return answer.status_code in (400, 404) and _first_error(answer)[0] in _DOUBTS
 
 
 def transient(answer: requests.Response, host: str) -> Transient:
@@ -137,6 +142,16 @@ def _causes(error: BaseException) -> list[BaseException]:
             found.append(one)
             waiting += [*one.args, getattr(one, "reason", None), one.__cause__, one.__context__]
     return found
+
+
+def _first_error(answer: requests.Response) -> tuple[str, str]:
+    """Code and message, empty where the body has none."""
+    try:
+        body = answer.json() if len(answer.content) <= _LONGEST_BODY else {}
+        first = body["errors"][0]
+        return str(first.get("code", "")), str(first.get("message", ""))
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return "", ""
 
 
 def _retry_after_s(answer: requests.Response) -> float | None:

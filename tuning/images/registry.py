@@ -217,7 +217,14 @@ class Registry(oras.provider.Registry):  # type: ignore[misc]  # oras has no typ
     def _send_manifest(self, image: Image, reference: Reference, target: str) -> requests.Response:
         url = self.transport.url(reference, f"manifests/{target}")
         headers = {"Content-Type": MANIFEST_TYPE}
-        return self.transport.ask(reference, PUSH, "PUT", url, headers, image.manifest)
+
+        def attempt() -> requests.Response:
+            answer = self.transport.ask(reference, PUSH, "PUT", url, headers, image.manifest)
+            if refusal.doubts_manifest(answer):
+                raise refusal.transient(answer, reference.registry)
+            return answer
+
+        return patiently(attempt, self._wrong_bytes)
 
     def _fetch(self, reference: Reference) -> tuple[bytes, str]:
         """Manifest bytes and their digest, which is the one that was promised."""
