@@ -25,6 +25,7 @@ _GAUGES: tuple[tuple[str, str, str], ...] = (
     ("tunery_tokens", "tokens", "Tokens seen since the first step."),
     ("tunery_tokens_per_second", "tokens_per_s", "Rate of this process."),
     ("tunery_eta_seconds", "eta_s", "Seconds to the last step."),
+    ("tunery_kept_step", "kept_step", "Step of the newest checkpoint that outlives the pod."),
 )
 
 

@@ -28,6 +28,8 @@ class Progress:
     """This process's rate."""
     eta_s: float | None = None
     """Seconds to the last step at this process's rate; None until a step has been timed."""
+    kept_step: int | None = None
+    """Of the newest checkpoint that outlives the pod: a new one would go on from it."""
 
     @property
     def percent(self) -> int:

@@ -63,6 +63,8 @@ class Output(Part):
     """The registry speaks plain http."""
     overwrite: bool = True
     """A tag that exists with another digest may be moved."""
+    checkpoints: bool = False
+    """Of an image: keep checkpoints beside it while training, because the work folder will go."""
 
 
 class Hardware(Part):

@@ -11,6 +11,7 @@ import os
 import resource
 import sys
 import time
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
@@ -23,6 +24,7 @@ from tuning import prepared
 from tuning import result as results
 from tuning.dataset.tokenizer import load_tokenizer, own_template
 from tuning.failure import Failure, Kind
+from tuning.keeper import Keeper, beside
 from tuning.progress import ProgressSink
 from tuning.result import Result
 from tuning.run import Run
@@ -85,15 +87,13 @@ def _train(run: Run, data_sha256: str, chosen: Device, stop: Stop, report: Progr
     # TRL rounds the adapter of a quantised base to bfloat16, which would not resume bitwise
     models.in_float32(model)
     models.set_weights(model, adapter)
-    for watch in (
-        callbacks.FiniteCallback(),
-        callbacks.CheckpointCallback(run.places.work_dir, known, summary.versions()),
-        callbacks.StopCallback(stop),
-        callbacks.ProgressCallback(report),
-    ):
-        trainer.add_callback(watch)
     started_s = time.monotonic()
-    _fit(trainer, run, known, stop, report)
+    with _keeping(run, report) as keeper:
+        _watch(trainer, run, known, stop, report, keeper)
+        if keeper:
+            keeper.fetch(known)
+        ranks.wait_for_all()
+        _fit(trainer, run, known, stop, report)
     seconds = time.monotonic() - started_s
     eval_loss = _evaluate(trainer)
 
@@ -104,6 +104,36 @@ def _train(run: Run, data_sha256: str, chosen: Device, stop: Stop, report: Progr
     if warning:
         report.note(warning)
     return _publish(run, known, trainer, rows, held_out, eval_loss, seconds)
+
+
+def _keeping(run: Run, report: ProgressSink) -> AbstractContextManager[Keeper | None]:
+    """Whoever keeps checkpoints outside the pod: in the process that writes them."""
+    return beside(run, report.note) if ranks.is_main() else nullcontext()
+
+
+def _watch(
+    trainer: SFTTrainer,
+    run: Run,
+    known: Facts,
+    stop: Stop,
+    report: ProgressSink,
+    keeper: Keeper | None,
+) -> None:
+    saving = callbacks.CheckpointCallback(
+        run.places.work_dir, known, summary.versions(), offer=keeper.offer if keeper else None
+    )
+
+    def kept_step() -> int | None:
+        """On a volume, what is saved is kept."""
+        return keeper.step if keeper else saving.step if run.places.scratch else None
+
+    for watch in (
+        callbacks.FiniteCallback(),
+        saving,
+        callbacks.StopCallback(stop),
+        callbacks.ProgressCallback(report, kept_step),
+    ):
+        trainer.add_callback(watch)
 
 
 def _fit(trainer: SFTTrainer, run: Run, known: Facts, stop: Stop, report: ProgressSink) -> None:

@@ -14,6 +14,7 @@ from typing import Literal
 
 from tuning import lastwords, prepared, result
 from tuning.failure import Failure, Kind
+from tuning.keeper import forget
 from tuning.lastwords import LastWords
 from tuning.prepare import prepare
 from tuning.prepared import Prepared
@@ -73,6 +74,7 @@ class Words:
         with self._phase("push"):
             pushed = push(self.run, on_bytes)
             self._say(_published(self.run, pushed))
+            forget(self.run, self._sink.note)
             return pushed
 
     @contextmanager

@@ -72,8 +72,11 @@ class RunningRegistry:
 
 
 @contextmanager
-def running_registry(mode: Mode = "plain") -> Iterator[RunningRegistry]:
-    """A registry in `mode`, stopped at the end. Fails with the package's name if not installed."""
+def running_registry(mode: Mode = "plain", *, deletes: bool = False) -> Iterator[RunningRegistry]:
+    """A registry in `mode`, stopped at the end. Fails with the package's name if not installed.
+
+    `deletes`: it lets images be removed, which it does not by itself.
+    """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="registry-")))
         issuer = None
@@ -81,7 +84,7 @@ def running_registry(mode: Mode = "plain") -> Iterator[RunningRegistry]:
             passwords = {USER: PASSWORD, READER: PASSWORD}
             actions = {USER: ("pull", "push"), READER: ("pull",)}
             issuer = stack.enter_context(running_issuer(folder, passwords, actions))
-        ca = _write_config(folder, mode, issuer)
+        ca = _write_config(folder, mode, issuer, deletes)
         process, host = _launch(folder, "127.0.0.1:0")
         registry = RunningRegistry(
             mode, host, ca, None, folder / "storage", issuer, folder, process
@@ -102,12 +105,17 @@ def write_docker_config(file: Path, logins: Mapping[str, tuple[str, str]]) -> Pa
     return file
 
 
-def _write_config(folder: Path, mode: Mode, issuer: TokenIssuer | None) -> Path | None:
+def _write_config(
+    folder: Path, mode: Mode, issuer: TokenIssuer | None, deletes: bool
+) -> Path | None:
     """What stays the same over restarts; the port is added by `_launch`. Returns the CA."""
     config: dict[str, Any] = {
         "version": 0.1,
         "log": {"level": "info", "accesslog": {"disabled": True}},
-        "storage": {"filesystem": {"rootdirectory": str(folder / "storage")}},
+        "storage": {
+            "filesystem": {"rootdirectory": str(folder / "storage")},
+            "delete": {"enabled": deletes},
+        },
         # Upload sessions carry a signature; without a fixed secret none survives a restart.
         "http": {"secret": "fixed"},
     }

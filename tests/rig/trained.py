@@ -1,7 +1,7 @@
 """Train a Run in this process or in one of its own, and watch it.
 
-As a program, `python tests/rig/trained.py RUN.json [KILL_AT]`: trains in a fresh process, and
-kills itself with SIGKILL when that step has been reported.
+As a program, `python tests/rig/trained.py RUN.json [kill|fail AT]`: trains in a fresh process, and
+kills itself with SIGKILL, or fails, when that step has been reported.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tuning import run as runs
+from tuning.failure import Failure, Kind
 from tuning.progress import Progress
 from tuning.result import Result
 from tuning.run import Run
@@ -22,13 +23,15 @@ from tuning.stop import Stop
 
 
 class Watcher:
-    """A sink that keeps what it is told, and may ask for a stop, or be killed, at a step."""
+    """A sink that keeps what it is told, and may ask for a stop, die or fail at a step."""
 
-    def __init__(self, stop_at: int | None = None, kill_at: int | None = None) -> None:
+    def __init__(
+        self, stop_at: int | None = None, kill_at: int | None = None, fail_at: int | None = None
+    ) -> None:
         self.stop = Stop()
         self.steps: list[Progress] = []
         self.notes: list[str] = []
-        self._stop_at, self._kill_at = stop_at, kill_at
+        self._stop_at, self._kill_at, self._fail_at = stop_at, kill_at, fail_at
 
     def progress(self, now: Progress) -> None:
         self.steps.append(now)
@@ -36,6 +39,8 @@ class Watcher:
             self.stop.request("the test")
         if self._kill_at is not None and now.step >= self._kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
+        if self._fail_at is not None and now.step >= self._fail_at:
+            raise Failure(Kind.OUT_OF_MEMORY, "the test's")
 
     def note(self, text: str) -> None:
         self.notes.append(text)
@@ -66,7 +71,11 @@ def go(run: Run, stop_at: int | None = None) -> Trained:
 
 
 def go_elsewhere(
-    run: Run, kill_at: int | None = None, hash_seed: int = 0, processes: int = 1
+    run: Run,
+    kill_at: int | None = None,
+    hash_seed: int = 0,
+    processes: int = 1,
+    fail_at: int | None = None,
 ) -> int:
     """The same in a fresh process with one thread; returns its exit code (negative: the signal).
 
@@ -76,7 +85,8 @@ def go_elsewhere(
     runs.write(run, path)
     many = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     command = [sys.executable, *(many if processes > 1 else []), __file__, str(path)]
-    command += [] if kill_at is None else [str(kill_at)]
+    command += [] if kill_at is None else ["kill", str(kill_at)]
+    command += [] if fail_at is None else ["fail", str(fail_at)]
     env = os.environ | {
         "OMP_NUM_THREADS": "1",
         "PYTHONHASHSEED": str(hash_seed),
@@ -93,10 +103,10 @@ def folder_sha256(folder: Path) -> dict[str, str]:
     }
 
 
-def _main(path: str, kill_at: str | None = None) -> None:
+def _main(path: str, how: str = "", at: str = "0") -> None:
     from tuning.train import train
 
-    watcher = Watcher(kill_at=int(kill_at) if kill_at else None)
+    watcher = Watcher(**{f"{how}_at": int(at)} if how else {})
     train(runs.read(Path(path)), watcher.stop, watcher)
 
 

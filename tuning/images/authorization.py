@@ -21,6 +21,7 @@ from tuning.reference import Reference
 
 PULL = "pull"
 PUSH = "pull,push"
+DELETE = "delete"
 
 # The token spec's default when expires_in is missing; tokens are given up a little earlier.
 _LIFETIME_S = 60

@@ -92,7 +92,11 @@ def build(adapter_dir: Path, provenance: Provenance) -> Image:
         Layer("metadata.tar", tarball.tar(FOLDER, small)),
         Layer("weights.tar", tarball.tar(FOLDER, {WEIGHTS_FILE: weights})),
     )
-    annotations = provenance.annotations()
+    return assemble(layers, provenance.annotations())
+
+
+def assemble(layers: tuple[Layer, ...], annotations: dict[str, str]) -> Image:
+    """The image of these layers; the annotations are its config's labels too."""
     config = blob.of_bytes(_json(_config(layers, annotations)))
     return Image(_json(_manifest(config, layers, annotations)), config, layers)
 

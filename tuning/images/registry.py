@@ -2,7 +2,8 @@
 
 The last word of a run (`push`), and the first of serving. A subclass of oras' Registry: session,
 URL helpers and tag listing are oras', every request goes through our transport (docs/images.md says
-why). Deleting is not offered: oras' delete_tag deletes the manifest under all its tags.
+why). Removed is only what is named by its digest: oras' delete_tag deletes a manifest under all its
+tags.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from oras.container import Container
 from tuning.failure import Failure, Kind
 from tuning.images import manifest as manifests
 from tuning.images import provenance, refusal, unpack
-from tuning.images.authorization import PULL, PUSH
+from tuning.images.authorization import DELETE, PULL, PUSH
 from tuning.images.connection import Options
 from tuning.images.credentials import Credentials
 from tuning.images.download import BlobStream
@@ -172,6 +173,15 @@ class Registry(oras.provider.Registry):  # type: ignore[misc]  # oras has no typ
                 return found
             reference = reference.at(found.digest)
         raise Failure(Kind.BAD_DATA, f"{reference} is an index of indexes; name an image")
+
+    def remove(self, reference: Reference) -> bool:
+        """Remove the image of this digest, under all its tags; False where that is refused.
+
+        Raises Failure (UNAVAILABLE, or NO_ACCESS from a token service).
+        """
+        url = self.transport.url(reference, f"manifests/{reference.digest}")
+        answer = self.transport.ask(reference, DELETE, "DELETE", url)
+        return answer.status_code in (200, 202, 404)
 
     def do_request(
         self,

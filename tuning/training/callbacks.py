@@ -26,6 +26,8 @@ BEFORE_EVALUATION_S = 60.0
 """An evaluation that is interrupted starts again: so much work may be lost with it."""
 
 Clock = Callable[[], float]
+Offer = Callable[[Path, Path | None], None]
+"""Told of each new checkpoint and of the best so far, if another is."""
 
 
 class StopCallback(TrainerCallback):  # type: ignore[misc]  # untyped library
@@ -68,10 +70,18 @@ class CheckpointCallback(TrainerCallback):  # type: ignore[misc]  # untyped libr
         versions: Mapping[str, str],
         every_s: float = CHECKPOINT_EVERY_S,
         clock: Clock = time.monotonic,
+        offer: Offer | None = None,
     ) -> None:
         self._work, self._known, self._versions = work, known, versions
-        self._every_s, self._clock = every_s, clock
+        self._every_s, self._clock, self._offer = every_s, clock, offer
         self._saved_s = clock()
+        self.step: int | None = None
+        """Of the newest checkpoint that was saved, or gone on from."""
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        self.step = state.global_step or None
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -89,14 +99,17 @@ class CheckpointCallback(TrainerCallback):  # type: ignore[misc]  # untyped libr
         model: Any = None,
         **_: Any,
     ) -> None:
-        folder = self._work / f"checkpoint-{state.global_step}"
+        folder = self._work / checkpoint.name(state.global_step)
         refuse_infinite(model, state.global_step)
         ranks.wait_for_all()
         if ranks.is_main():
             checkpoint.seal(folder, state.global_step, self._known, self._versions)
-            best = state.best_model_checkpoint
-            checkpoint.rotate(self._work, spare=Path(best) if best else None)
-        self._saved_s = self._clock()
+            best = Path(state.best_model_checkpoint) if state.best_model_checkpoint else None
+            # The adapter itself follows the last step.
+            if self._offer and state.global_step < state.max_steps:
+                self._offer(folder, best)
+            checkpoint.rotate(self._work, spare=best)
+        self._saved_s, self.step = self._clock(), state.global_step
 
 
 def _evaluates_next(args: TrainingArguments, state: TrainerState) -> bool:
@@ -139,8 +152,13 @@ def _diverged(what: str, step: int) -> Failure:
 class ProgressCallback(TrainerCallback):  # type: ignore[misc]  # untyped library
     """Tells the sink after every step."""
 
-    def __init__(self, sink: ProgressSink, clock: Clock = time.monotonic) -> None:
-        self._sink, self._clock = sink, clock
+    def __init__(
+        self,
+        sink: ProgressSink,
+        kept_step: Callable[[], int | None] = lambda: None,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self._sink, self._kept_step, self._clock = sink, kept_step, clock
         self._pace = Pace(0, 0, clock())
         self._last = Progress(0, 0)
 
@@ -148,7 +166,8 @@ class ProgressCallback(TrainerCallback):  # type: ignore[misc]  # untyped librar
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         self._pace = Pace(state.global_step, state.num_input_tokens_seen, self._clock())
-        self._last = Progress(state.global_step, state.max_steps)
+        kept = self._kept_step()
+        self._last = Progress(state.global_step, state.max_steps, kept_step=kept)
         self._tell()
 
     def on_log(
@@ -174,6 +193,7 @@ class ProgressCallback(TrainerCallback):  # type: ignore[misc]  # untyped librar
             tokens=int(tokens),
             tokens_per_s=pace[0] if pace else None,
             eta_s=pace[1] if pace else None,
+            kept_step=self._kept_step(),
         )
         self._tell()
 

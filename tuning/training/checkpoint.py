@@ -29,6 +29,8 @@ WEIGHTS = "adapter_model.safetensors"
 KEEP = 2
 _NEEDED = ("adapter_config.json", WEIGHTS, "optimizer.pt", "scheduler.pt", STATE)
 _OPTIONAL = re.compile(r"scaler\.pt|rng_state(_\d+)?\.pth")
+FILES = "|".join([*map(re.escape, (SEAL, *_NEEDED)), _OPTIONAL.pattern])
+"""A pattern of the names of all files that a sealed checkpoint may have."""
 _NO_SETTING = ("config.sources", "config.output_dir", "model.path", "model.gated", "model.licence")
 _NAME = re.compile(r"checkpoint-(\d{1,12})")
 
@@ -120,7 +122,7 @@ def choose(
     for step, folder in reversed(_folders(work)):
         problem = _problem(folder, step)
         if problem is None:
-            sealed = _seal_of(folder)
+            sealed = seal_of(folder)
             _refuse_changed(sealed.facts, known, folder)
             warnings += _other_versions(sealed.versions, versions)
             return Checkpoint(folder, step), tuple(warnings)
@@ -128,6 +130,22 @@ def choose(
             warnings.append(f"{folder.name} is broken ({problem}) and was removed")
         _remove(folder)
     return None, tuple(warnings)
+
+
+def name(step: int) -> str:
+    """Of the folder of a step's checkpoint."""
+    return f"checkpoint-{step}"
+
+
+def newest(work: Path) -> Checkpoint | None:
+    """The newest sealed checkpoint, whole or not; None where there is none."""
+    sealed = [Checkpoint(f, step) for step, f in _folders(work) if (f / SEAL).exists()]
+    return sealed[-1] if sealed else None
+
+
+def all_in(folder: Path) -> list[Checkpoint]:
+    """The checkpoints in a folder, oldest first, sealed or not."""
+    return [Checkpoint(path, step) for step, path in _folders(folder)]
 
 
 def rotate(work: Path, spare: Path | None = None, keep: int = KEEP) -> None:
@@ -149,7 +167,7 @@ def _folders(work: Path) -> list[tuple[int, Path]]:
 def _problem(folder: Path, step: int) -> str | None:
     """Why a folder is no whole checkpoint; None when it is."""
     try:
-        sealed = _seal_of(folder)
+        sealed = seal_of(folder)
     except (OSError, ValidationError):
         return f"{SEAL} is missing or unreadable"
     if sealed.step != step:
@@ -222,7 +240,8 @@ def _flat(value: Any, path: str = "") -> dict[str, Any]:
     return {k: v for k, v in flat.items() if not k.startswith(_NO_SETTING)}
 
 
-def _seal_of(folder: Path) -> Seal:
+def seal_of(folder: Path) -> Seal:
+    """The seal of a checkpoint's folder. Raises OSError or ValidationError where it has none."""
     return Seal.model_validate_json((folder / SEAL).read_bytes())
 
 
