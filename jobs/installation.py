@@ -41,6 +41,8 @@ class Installation:
     """Of the serving pod instead of the estimate; 0 estimates."""
     backoff_limit: int = 3
     """Attempts after the first for failures that a retry can cure."""
+    keep_checkpoints: bool = True
+    """Of runs whose output is an image: as an image beside it, since the pod's disk goes."""
     lost_node_s: int = 300
     """So long a pod that should be gone is waited for while its node does not answer."""
     cpu_limit: str = ""

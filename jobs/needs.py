@@ -26,13 +26,15 @@ _UNKNOWN_MEMORY_GIB = 8
 _DATA_DISK_GIB = 4.0
 """Downloaded data, checked rows, logs and temporary files."""
 _CHECKPOINTS = 3
-"""Two are kept while the next is written (tuning/training/checkpoint.py)."""
+"""Two are kept while the next is written (tuning/training/checkpoint.py); one that has been
+removed may still be on its way to the registry (tuning/keeper.py)."""
 
 _BYTES_PER_ADAPTER_WEIGHT = 16  # as jobs/estimate.py counts: the weight, its gradient, Adam's two
 _BYTES_SAVED = 12  # a checkpoint has no gradients
 _STEP_S = 60
 """A step that is under way is finished first: a save in its middle would not resume bitwise."""
 _SLOW_DISK_BYTES_PER_S = 50e6
+_SLOW_UPLOAD_BYTES_PER_S = 25e6
 _LONGEST_GRACE_S = 600
 
 
@@ -48,9 +50,19 @@ class Needs:
 
 
 def needs(
-    plan: Plan | None, architecture: Architecture | None, gpus: int, *, on_cpu: bool, local: bool
+    plan: Plan | None,
+    architecture: Architecture | None,
+    gpus: int,
+    *,
+    on_cpu: bool,
+    local: bool,
+    uploads: bool = False,
 ) -> Needs:
-    """What a plan asks for; `local` weights are mounted, so no disk is needed for them."""
+    """What a plan asks for.
+
+    `local` weights are mounted, so no disk is needed for them. `uploads`: checkpoints go to a
+    registry, from the disk and before the pod ends.
+    """
     if plan is None or architecture is None:
         return Needs(gpus, _UNKNOWN_MEMORY_GIB, 0, _STEP_S)
     saved_gib = _checkpoint_gib(plan.estimate)
@@ -59,8 +71,8 @@ def needs(
     return Needs(
         gpus=gpus,
         memory_gib=math.ceil(_memory_gib(plan.estimate, weights_gib, saved_gib, gpus, on_cpu)),
-        disk_gib=math.ceil(downloaded_gib + _CHECKPOINTS * saved_gib + _DATA_DISK_GIB),
-        grace_s=_grace_s(saved_gib),
+        disk_gib=math.ceil(downloaded_gib + (_CHECKPOINTS + uploads) * saved_gib + _DATA_DISK_GIB),
+        grace_s=_grace_s(saved_gib, uploads),
     )
 
 
@@ -77,7 +89,7 @@ def _checkpoint_gib(estimate: Estimate) -> float:
     return estimate.adapters_gib * _BYTES_SAVED / _BYTES_PER_ADAPTER_WEIGHT
 
 
-def _grace_s(saved_gib: float) -> int:
-    """From SIGTERM to SIGKILL: the end of a step, then a checkpoint on a slow disk."""
-    save_s = saved_gib * GIB / _SLOW_DISK_BYTES_PER_S
-    return min(_STEP_S + math.ceil(save_s), _LONGEST_GRACE_S)
+def _grace_s(saved_gib: float, uploads: bool) -> int:
+    """From SIGTERM to SIGKILL: the end of a step, a checkpoint on a slow disk, its way out."""
+    s_per_byte = 1 / _SLOW_DISK_BYTES_PER_S + uploads / _SLOW_UPLOAD_BYTES_PER_S
+    return min(_STEP_S + math.ceil(saved_gib * GIB * s_per_byte), _LONGEST_GRACE_S)

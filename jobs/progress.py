@@ -23,7 +23,8 @@ LEAST_S = 10
 _MOST_CHARACTERS = 64 * 1024
 _MOST_STEPS = 2**53
 _GAUGE = re.compile(
-    r"^tunery_(step|steps|loss|tokens_per_second|eta_seconds) ([0-9eE+.-]{1,32})\r?$", re.MULTILINE
+    r"^tunery_(step|steps|loss|tokens_per_second|eta_seconds|kept_step) ([0-9eE+.-]{1,32})\r?$",
+    re.MULTILINE,
 )
 
 
@@ -40,6 +41,7 @@ def parse(text: str, pod_uid: str) -> Progress | None:
         loss=values.get("loss"),
         tokens_per_s=_positive(values.get("tokens_per_second")),
         eta_s=_positive(values.get("eta_seconds")),
+        kept_step=_kept(values.get("kept_step"), of),
     )
 
 
@@ -88,6 +90,8 @@ def _fresh(newest: Progress, gpu_s: int, now: str) -> dict[str, Any]:
         shown["tokensPerSecond"] = f"{newest.tokens_per_s:.0f}"
     if newest.eta_s is not None:
         shown["eta"] = duration(newest.eta_s)
+    if newest.kept_step is not None:
+        shown["keptStep"] = newest.kept_step
     return shown
 
 
@@ -106,7 +110,12 @@ def _final(before: Object, reached: Reached, gpu_s: int) -> dict[str, Any] | Non
     step = of if whole else _whole(last.get("step", before.get("step")))
     shown = _shown(min(step, of), of, gpu_s, text(reached.run, "finishedAt"))
     loss = text(section(reached.output, "metrics"), "loss") or text(before, "loss")
-    return {**shown, "loss": loss} if loss else shown
+    if loss:
+        shown["loss"] = loss
+    if not whole and "keptStep" in before:
+        # Still there: whoever tries again goes on from it.
+        shown["keptStep"] = before["keptStep"]
+    return shown
 
 
 def _stale(before: Object) -> dict[str, Any]:
@@ -169,6 +178,10 @@ def _number(text: str) -> float | None:
 
 def _positive(value: float | None) -> float | None:
     return value if value is not None and 0 <= value < _MOST_STEPS else None
+
+
+def _kept(step: float | None, of: float) -> int | None:
+    return int(step) if step is not None and 0 < step <= of else None
 
 
 def _whole(value: object) -> int:

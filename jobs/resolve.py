@@ -42,6 +42,8 @@ class Site:
     data_path: str | None = None
     output: Output | None = None
     insecure_registry: bool = False
+    keep_checkpoints: bool = False
+    """Beside an output image: the work folder goes with the pod."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +199,12 @@ def _data(tuning: Tuning, config: TrainingConfig, context: Context, site: Site) 
 def _output(tuning: Tuning, site: Site) -> Output:
     target = tuning.output.image if tuning.output else None
     if target:
-        return Output(kind="image", target=target, insecure=site.insecure_registry)
+        return Output(
+            kind="image",
+            target=target,
+            insecure=site.insecure_registry,
+            checkpoints=site.keep_checkpoints,
+        )
     return Output(kind="folder", target=str(site.places.work_dir / "output"))
 
 

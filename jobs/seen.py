@@ -196,6 +196,8 @@ class Progress:
     loss: float | None = None
     tokens_per_s: float | None = None
     eta_s: float | None = None
+    kept_step: int | None = None
+    """Of the newest checkpoint that outlives the pod."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ def of_pod(
         data_path=volumes.DATA if has_volume else None,
         output=_volume_output(tuning.output),
         insecure_registry=_insecure(tuning.output, installation),
+        keep_checkpoints=installation.keep_checkpoints,
     )
 
 

@@ -126,6 +126,7 @@ def _template(order: Order, installation: Installation) -> Object:
             order.gpus,
             on_cpu=run.hardware.gpus == 0,
             local=run.model.path is not None,
+            uploads=run.output.checkpoints,
         ),
         nodes.labels_of(workspace, installation),
         installation,

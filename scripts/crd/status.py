@@ -99,6 +99,7 @@ def _progress() -> Schema:
         "loss": text("The newest training loss."),
         "tokensPerSecond": text("How fast."),
         "eta": text("Time to go, for example 4m10s."),
+        "keptStep": number("Of the newest checkpoint that outlives the pod.", **_INT64),
         "gpuSeconds": number("GPUs times seconds, all attempts together.", **_INT64),
         "updatedAt": text("RFC 3339."),
     }

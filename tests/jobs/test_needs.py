@@ -29,6 +29,12 @@ def planned(
     return preset.architecture, plan(preset.architecture, gpu, read, catalog)[0]
 
 
+def test_what_goes_to_a_registry_has_room_and_time(catalog: Catalog) -> None:
+    stays, goes = (asked(catalog, "phi-4", uploads=uploads) for uploads in (False, True))
+    assert goes.disk_gib > stays.disk_gib
+    assert goes.grace_s > stays.grace_s
+
+
 def test_larger_models_ask_for_more(catalog: Catalog) -> None:
     sizes = [asked(catalog, name) for name in MODELS]
     assert [n.disk_gib for n in sizes] == sorted({n.disk_gib for n in sizes})

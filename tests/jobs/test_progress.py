@@ -45,8 +45,8 @@ def at(seconds_: int) -> str:
     return f"2026-11-27T10:{seconds_ // 60:02}:{seconds_ % 60:02}Z"
 
 
-def step(n: int, uid: str = "pod-1") -> Facts:
-    now = seen.Progress(uid, n, 64, loss=1.23456, tokens_per_s=3000.4, eta_s=250.0)
+def step(n: int, uid: str = "pod-1", kept_step: int | None = None) -> Facts:
+    now = seen.Progress(uid, n, 64, 1.23456, 3000.4, 250.0, kept_step)
     return facts(ACTIVE, [POD], progress=now)
 
 
@@ -111,6 +111,22 @@ def test_it_is_shown() -> None:
         "gpuSeconds": 130,
         "updatedAt": at(130),
     }
+
+
+def test_the_checkpoint_that_outlives_the_pod_is_shown_also_while_nothing_runs() -> None:
+    told = "tunery_step 16\ntunery_steps 64\ntunery_kept_step 12\n"
+    found = parse(told, "u")
+    assert found == seen.Progress("u", 16, 64, kept_step=12)
+    first = status(step(16, kept_step=12), {}, at(130))
+    assert first["progress"]["keptStep"] == 12
+    waits = status(facts({"failed": 1}, [KILLED]), first, at(241))["progress"]
+    assert waits["keptStep"] == 12
+
+
+@pytest.mark.parametrize("step", ["0", "-3", "65", "nan", "1e400"])
+def test_a_checkpoint_of_no_step_is_left_out(step: str) -> None:
+    text = f"tunery_step 16\ntunery_steps 64\ntunery_kept_step {step}\n"
+    assert parse(text, "u") == seen.Progress("u", 16, 64)
 
 
 def test_at_most_every_ten_seconds() -> None:

@@ -146,8 +146,10 @@ class Small:
         """An image reference that no other test pushes to."""
         return f"{REGISTRY}/{self.kube.namespace}/{name}:{tag}"
 
-    def config(self, name: str = "codes-training", steps: int = 4) -> Object:
-        data = {"training_config.yaml": CONFIG.format(steps=steps)}
+    def config(self, name: str = "codes-training", steps: int = 4, **more: object) -> Object:
+        """The ConfigMap of a run; `more` are TrainingArguments."""
+        lines = "".join(f"    {key}: {value}\n" for key, value in more.items())
+        data = {"training_config.yaml": CONFIG.format(steps=steps) + lines}
         metadata = {"name": name}
         return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
 

@@ -16,6 +16,7 @@
   "CPU_LIMIT" $tuner.cpuLimit
   "MEMORY_GIB" ($tuner.memoryGiB | default "")
   "BACKOFF_LIMIT" (int $tuner.backoffLimit)
+  "KEEP_CHECKPOINTS" $tuner.keepCheckpoints
   "LOST_NODE_S" (int .Values.lostNodeSeconds)
   "VLLM_IMAGE" $serving.vllmImage
   "PREPARE_IMAGE" $serving.prepareImage
