@@ -19,6 +19,6 @@ def locked(layout: Layout, what: str = "cluster") -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say(f"another `python -m cluster` holds {path}; waiting for it")
+            say(f"somebody else holds {path}; waiting for it")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -86,7 +86,7 @@ class Informer(Generic[T]):
 
     async def _read_page(self, which: str, unseen: set[Name]) -> tuple[str, str]:
         """The version of the list, and what asks for the next page."""
-        async with self._kube.one_page:
+        async with self._kube.pages:
             page = await self._kube.page(self.source, which)
             self.heard_at = time.monotonic()
             for found in page.items:

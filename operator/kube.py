@@ -29,6 +29,8 @@ _MERGE = "application/merge-patch+json"
 _METADATA = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1"
 _PAGE = 250
 """Pages are the peak of memory: each holds some megabytes of objects before they are made slim."""
+_PAGES = 2
+"""The server makes the next one while one is made slim here."""
 _WATCH_SILENCE_S = 90.0
 """The server sends a bookmark about every minute."""
 _GRACE_S = 10.0
@@ -82,8 +84,8 @@ class Kube:
         counted: Callable[[str, int], None] = lambda verb, code: None,
         watch_silence_s: float = _WATCH_SILENCE_S,
     ) -> None:
-        self.one_page = asyncio.Lock()
-        """Held by whoever reads a page, so that there is never more than one in memory."""
+        self.pages = asyncio.Semaphore(_PAGES)
+        """Held by whoever reads a page, so that there are never more in memory."""
         self._exchange = exchange
         self._counted = counted
         self._watch_silence_s = watch_silence_s

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from jobs.context import Context
-from jobs.marks import LIVE, TOGETHER
+from jobs.marks import FOLLOW, LIVE, RETRY, SHARE_WITH, SPEC, TOGETHER
 from jobs.names import label_problem
 from jobs.workspace import Workspace
 from presets.problem import Problem, did_you_mean, shown
@@ -24,7 +24,10 @@ CHECKED = (
     TOGETHER,
     LIVE,
 )
-"""Annotations that a rule reads: a change of these, and of no other, is checked on update."""
+"""Annotations whose values a rule reads: a change of these is checked on update."""
+
+_OWN, _KAITO = "tunery.sh/", "kaito.sh/"
+_KNOWN = (*CHECKED, BYPASS, FOLLOW, RETRY, SHARE_WITH, SPEC)
 
 _MODES = ("balanced", "interactivity", "throughput")
 _FAMILIES = ("azurelinux", "ubuntu")
@@ -39,6 +42,11 @@ def runtime(workspace: Workspace) -> str:
 def live(workspace: Workspace) -> bool:
     """Whether its adapters may change in the running server."""
     return workspace.annotations.get(LIVE) == "true" and runtime(workspace) == "vllm"
+
+
+def unknown_annotations(workspace: Workspace) -> list[str]:
+    """Those in our namespace that mean nothing."""
+    return sorted(a for a in workspace.annotations if a.startswith(_OWN) and a not in _KNOWN)
 
 
 def name_problems(workspace: Workspace) -> Iterator[Problem]:
@@ -91,6 +99,21 @@ def _ignored(workspace: Workspace) -> Iterator[Problem]:
     if balanced is not None and balanced != "True" and balanced.lower() == "true":
         what = f"{shown(balanced)} is ignored: only the exact text True counts"
         yield _at(LOAD_BALANCER, what, 'write "True"', warning=True)
+    yield from _misspelled(workspace)
+
+
+def _misspelled(workspace: Workspace) -> Iterator[Problem]:
+    """Of KAITO's, which has more than we know, only what looks like one that we do."""
+    for name in unknown_annotations(workspace):
+        known = [other.removeprefix(_OWN) for other in _KNOWN if other.startswith(_OWN)]
+        close = did_you_mean(name.removeprefix(_OWN), known)
+        what = "no such annotation, it is ignored"
+        yield _at(name, what, close or "see docs/status.md", warning=True)
+    for name in sorted(workspace.annotations):
+        if name.startswith(_KAITO) and name not in _KNOWN:
+            known = [other.removeprefix(_KAITO) for other in _KNOWN if other.startswith(_KAITO)]
+            if close := did_you_mean(name.removeprefix(_KAITO), known):
+                yield _at(name, "not known to Tunery, it is ignored", close, warning=True)
 
 
 def _at(annotation: str, what: str, do: str = "", *, warning: bool = False) -> Problem:

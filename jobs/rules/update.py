@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from jobs.context import Context
-from jobs.rules.general import CHECKED
+from jobs.rules.general import CHECKED, unknown_annotations
 from jobs.rules.resource import BYO_EMPTY, ONLY_LABELS, REQUIRED
 from jobs.selector import as_map
 from jobs.workspace import Inference, Resource, Tuning, Workspace
@@ -24,11 +24,14 @@ def changed(old: Workspace, new: Workspace) -> bool:
     Finalizers, the operator's own annotations and labels must stay writable on a Workspace that
     newer rules, or a ConfigMap deleted since, would refuse; else it could never be deleted.
     """
-    return (old.resource, old.tuning, old.inference) != (
-        new.resource,
-        new.tuning,
-        new.inference,
-    ) or [old.annotations.get(a) for a in CHECKED] != [new.annotations.get(a) for a in CHECKED]
+    return _read(old) != _read(new)
+
+
+def _read(workspace: Workspace) -> tuple[object, ...]:
+    """All of it that rules read."""
+    values = [workspace.annotations.get(name) for name in CHECKED]
+    parts = (workspace.resource, workspace.tuning, workspace.inference)
+    return (*parts, values, unknown_annotations(workspace))
 
 
 def update_problems(old: Workspace, new: Workspace, context: Context) -> Iterator[Problem]:

@@ -224,6 +224,41 @@ def test_annotations_are_checked(
     assert problem.warning is warning
 
 
+@pytest.mark.parametrize(
+    ("name", "do"),
+    [
+        ("tunery.sh/live-adapter", 'did you mean "live-adapters"?'),
+        ("tunery.sh/Retry", 'did you mean "retry"?'),
+        ("tunery.sh/share_with", 'did you mean "share-with"?'),
+        ("tunery.sh/digest", "see docs/status.md"),
+        ("tunery.sh/" + "x" * 5000, "see docs/status.md"),
+        ("kaito.sh/run-time", 'did you mean "runtime"?'),
+    ],
+)
+def test_annotations_that_mean_nothing_are_told_with_the_nearest(
+    create: Judge, name: str, do: str
+) -> None:
+    [problem] = create(tuning({"metadata.annotations": {name: "true"}}))
+    assert problem.path == f"metadata.annotations[{name}]"
+    assert (problem.do, problem.warning) == (do, True)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "tunery.sh/retry",
+        "tunery.sh/share-with",
+        "tunery.sh/spec",
+        "kaito.sh/bypass-resource-checks",
+        "kaito.sh/something-of-kaitos-own",
+        "workspace.kaito.io/revision",
+        "example.com/live-adapter",
+    ],
+)
+def test_annotations_of_ours_and_of_others_are_no_mistakes(create: Judge, name: str) -> None:
+    assert create(tuning({"metadata.annotations": {name: "x"}})) == ()
+
+
 def test_node_classes_are_checked_where_they_are_known(create: Judge) -> None:
     body = tuning({"metadata.annotations": {"kaito.sh/node-class-name": "fast"}})
     assert create(body) == ()

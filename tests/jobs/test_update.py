@@ -46,6 +46,15 @@ def test_what_may_change_in_inference(update: Judge, changes: Changes) -> None:
     assert update(inference(), inference(changes)) == ()
 
 
+def test_a_new_annotation_that_means_nothing_is_told_and_an_old_one_not_again(
+    update: Judge,
+) -> None:
+    wrong = tuning({"metadata.annotations": {"tunery.sh/retri": "1"}})
+    [problem] = update(tuning(), wrong)
+    assert problem.warning and 'did you mean "retry"?' in problem.do
+    assert update(wrong, {**wrong, "metadata": {**wrong["metadata"], "labels": {"a": "b"}}}) == ()
+
+
 def test_a_template_may_change_but_not_come_or_go(update: Judge) -> None:
     old, new = inference(TEMPLATE), inference(TEMPLATE)
     new["inference"]["template"] = {"spec": {"containers": []}}

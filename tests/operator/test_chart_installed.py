@@ -96,6 +96,18 @@ def test_warnings_are_warnings(release: Release, namespace: Kube) -> None:
     assert 'Warning: metadata.annotations[kaito.sh/enablelb]: "true" is ignored' in told
 
 
+def test_a_misspelled_annotation_is_told_when_it_comes_and_nobody_is_asked_of_others(
+    release: Release, namespace: Kube
+) -> None:
+    said(namespace, tuning())
+    annotate = ("annotate", "workspace", "tune-phi-3")
+    told = namespace.attempt(*annotate, "tunery.sh/retri=1")
+    assert told.returncode == 0
+    assert "Warning: metadata.annotations[tunery.sh/retri]: no such annotation" in told.stderr
+    assert 'did you mean "retry"?' in told.stderr
+    assert namespace.attempt(*annotate, "tunery.sh/retry=1", "example.com/x=1").stderr == ""
+
+
 def test_a_file_with_configuration_and_workspace_is_applied_in_one_go(
     release: Release, namespace: Kube
 ) -> None:

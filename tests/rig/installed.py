@@ -24,6 +24,8 @@ from rig.kube import Kube, Machine, docker_secret, volume_image
 
 from cluster import recipes
 from cluster.addresses import DATA, REGISTRY
+from cluster.layout import default
+from cluster.lock import locked
 
 ROOT = Path(__file__).resolve().parents[2]
 SYSTEM = "tunery-system"
@@ -73,7 +75,15 @@ def tunery(machine: Machine, kube: Kube) -> Iterator[Tunery]:
 
 @contextmanager
 def installed(machine: Machine, kube: Kube, more: Mapping[str, str]) -> Iterator[Tunery]:
-    """Install the chart with `more` values beside the usual ones; uninstall at the end."""
+    """Install the chart with `more` values beside the usual ones; uninstall at the end.
+
+    Another checkout's tests of the same release wait: else each would replace the other's operator.
+    """
+    with locked(default(), "tests-of-the-installed"):
+        yield from _installed(machine, kube, more)
+
+
+def _installed(machine: Machine, kube: Kube, more: Mapping[str, str]) -> Iterator[Tunery]:
     values = {
         "image.repository": "localhost/tunery/operator",
         "image.tag": "dev",
