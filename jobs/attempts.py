@@ -117,7 +117,8 @@ def _reached(pod: Pod) -> Attempt:
     """The last step of which any container spoke."""
     for said in words_of(pod):
         if said.of:
-            return {"of": said.of} if said.step is None else {"step": said.step, "of": said.of}
+            found = {"step": said.step, "of": said.of, "keptStep": said.kept_step}
+            return {name: value for name, value in found.items() if value is not None}
     return {}
 
 

@@ -131,7 +131,8 @@ def _attempt(attempt: Object) -> str:
     at = f" at step {step} of {attempt.get('of')}" if step else ""
     where = f" on {attempt['node']}" if attempt.get("node") else ""
     name = f"attempt {attempt.get('attempt')} (pod {attempt.get('pod')}{where})"
-    return f"{name} ended{at}: {attempt.get('kind')}: {attempt.get('sentence')}"
+    kept = f"; step {attempt['keptStep']} is kept" if attempt.get("keptStep") else ""
+    return f"{name} ended{at}: {attempt.get('kind')}: {attempt.get('sentence')}{kept}"
 
 
 def _ended(before: Object, after: Object) -> Iterator[Event]:

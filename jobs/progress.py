@@ -61,7 +61,7 @@ def told(before: Object, facts: Facts, reached: Reached, now: str) -> dict[str, 
     if not before:
         steps = _planned(reached.attempts)
         return _shown(0, steps, gpu_s, now) if pod and steps else None
-    return dict(before) if pod and _said_by(pod, before, newest) else _stale(before)
+    return dict(before) if pod and _said_by(pod, before, newest) else _stale(before, reached)
 
 
 def seconds(then: object, now: object) -> float:
@@ -112,14 +112,20 @@ def _final(before: Object, reached: Reached, gpu_s: int) -> dict[str, Any] | Non
     loss = text(section(reached.output, "metrics"), "loss") or text(before, "loss")
     if loss:
         shown["loss"] = loss
-    if not whole and "keptStep" in before:
-        # Still there: whoever tries again goes on from it.
-        shown["keptStep"] = before["keptStep"]
-    return shown
+    # Still there after a failure: whoever tries again goes on from it.
+    return shown if whole else {**shown, **_last_kept(before, reached)}
 
 
-def _stale(before: Object) -> dict[str, Any]:
-    return {k: v for k, v in before.items() if k not in ("eta", "tokensPerSecond")}
+def _stale(before: Object, reached: Reached) -> dict[str, Any]:
+    stays = {k: v for k, v in before.items() if k not in ("eta", "tokensPerSecond")}
+    return {**stays, **_last_kept(before, reached)}
+
+
+def _last_kept(before: Object, reached: Reached) -> dict[str, Any]:
+    """What the last attempt kept at its end, after it had been asked for the last time."""
+    last = reached.attempts[-1] if reached.attempts else {}
+    kept = max(_whole(before.get("keptStep")), _whole(last.get("keptStep")))
+    return {"keptStep": kept} if kept else {}
 
 
 def _running(pods: Sequence[Pod]) -> Pod | None:

@@ -29,6 +29,8 @@ class LastWords(BaseModel):
     sentence: str | None = None
     step: int | None = None
     of: int | None = None
+    kept_step: int | None = None
+    """Of the newest checkpoint that outlives the pod."""
     loss: float | None = None
     eval_loss: float | None = None
     tokens: int | None = None

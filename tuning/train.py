@@ -11,7 +11,7 @@ import os
 import resource
 import sys
 import time
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -88,12 +88,7 @@ def _train(run: Run, data_sha256: str, chosen: Device, stop: Stop, report: Progr
     models.in_float32(model)
     models.set_weights(model, adapter)
     started_s = time.monotonic()
-    with _keeping(run, report) as keeper:
-        _watch(trainer, run, known, stop, report, keeper)
-        if keeper:
-            keeper.fetch(known)
-        ranks.wait_for_all()
-        _fit(trainer, run, known, stop, report)
+    _go(trainer, run, known, stop, report)
     seconds = time.monotonic() - started_s
     eval_loss = _evaluate(trainer)
 
@@ -106,9 +101,20 @@ def _train(run: Run, data_sha256: str, chosen: Device, stop: Stop, report: Progr
     return _publish(run, known, trainer, rows, held_out, eval_loss, seconds)
 
 
-def _keeping(run: Run, report: ProgressSink) -> AbstractContextManager[Keeper | None]:
-    """Whoever keeps checkpoints outside the pod: in the process that writes them."""
-    return beside(run, report.note) if ranks.is_main() else nullcontext()
+def _go(trainer: SFTTrainer, run: Run, known: Facts, stop: Stop, report: ProgressSink) -> None:
+    """All steps; on the way checkpoints are kept where they outlive the pod. Raises as `_fit`."""
+    telling = callbacks.ProgressCallback(report)
+    try:
+        with beside(run, report.note) if ranks.is_main() else nullcontext() as keeper:
+            _watch(trainer, run, known, stop, telling, keeper)
+            if keeper:
+                keeper.fetch(known)
+            ranks.wait_for_all()
+            _fit(trainer, run, known, stop, report)
+    except Failure:
+        # The newest checkpoint was kept after the last step had been told.
+        telling.again()
+        raise
 
 
 def _watch(
@@ -116,23 +122,18 @@ def _watch(
     run: Run,
     known: Facts,
     stop: Stop,
-    report: ProgressSink,
+    telling: callbacks.ProgressCallback,
     keeper: Keeper | None,
 ) -> None:
     saving = callbacks.CheckpointCallback(
         run.places.work_dir, known, summary.versions(), offer=keeper.offer if keeper else None
     )
-
-    def kept_step() -> int | None:
-        """On a volume, what is saved is kept."""
-        return keeper.step if keeper else saving.step if run.places.scratch else None
-
-    for watch in (
-        callbacks.FiniteCallback(),
-        saving,
-        callbacks.StopCallback(stop),
-        callbacks.ProgressCallback(report, kept_step),
-    ):
+    if keeper:
+        telling.kept_step = lambda: keeper.step
+    elif run.places.scratch:
+        telling.kept_step = lambda: saving.step  # on a volume
+    watchers = (callbacks.FiniteCallback(), saving, callbacks.StopCallback(stop), telling)
+    for watch in watchers:
         trainer.add_callback(watch)
 
 

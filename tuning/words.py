@@ -38,6 +38,7 @@ class Words:
         self._signals = signals
         self._sink = sink
         self._message: Path | None = lastwords.path_of(run.places.termination_log)
+        self._trained = LastWords(phase="train")
 
     def prepare(self, *, push_checked: bool = True) -> Prepared:
         """Fetch and check; `push_checked` False leaves out the pre-flight of the push."""
@@ -55,7 +56,7 @@ class Words:
             # Only this word needs torch: the others must start in a second.
             from tuning.train import train
 
-            watchers = Several(self._sink, _LastStep(self._say))
+            watchers = Several(self._sink, _LastStep(self._say_trained))
             finished = train(self.run, self._signals.stop, watchers)
             self._say(
                 LastWords(
@@ -96,12 +97,14 @@ class Words:
             raise self._failed(phase, Failure(Kind.INTERNAL, sentence)) from error
 
     def _failed(self, phase: Phase, failure: Failure) -> Failure:
-        self._say(
-            LastWords(
-                phase=phase, state="failed", kind=failure.kind.reason, sentence=failure.sentence
-            )
-        )
+        said = self._trained if phase == "train" else LastWords(phase=phase)
+        why = {"state": "failed", "kind": failure.kind.reason, "sentence": failure.sentence}
+        self._say(said.model_copy(update=why))
         return failure
+
+    def _say_trained(self, words: LastWords) -> None:
+        self._trained = words
+        self._say(words)
 
     def _say(self, words: LastWords) -> None:
         lastwords.write(self._message, words)
@@ -134,7 +137,14 @@ class _LastStep:
 
     def progress(self, now: Progress) -> None:
         self._say(
-            LastWords(phase="train", step=now.step, of=now.of, loss=now.loss, tokens=now.tokens)
+            LastWords(
+                phase="train",
+                step=now.step,
+                of=now.of or None,
+                kept_step=now.kept_step,
+                loss=now.loss,
+                tokens=now.tokens,
+            )
         )
 
     def note(self, text: str) -> None:

@@ -87,6 +87,7 @@ def _attempt() -> Schema:
         "sentence": text("What happened and what to do."),
         "step": number("The step it reached.", **_INT64),
         "of": number("The steps there are.", **_INT64),
+        "keptStep": number("Of the checkpoint that it left to the next.", **_INT64),
     }
     return part("One pod's try.", properties)
 

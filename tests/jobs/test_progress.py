@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from rig.statuses import facts
 
 from jobs import seen
+from jobs.events import events
 from jobs.progress import LEAST_S, duration, parse, seconds
 from jobs.status import Facts, status
 from tuning.metrics import exposition
@@ -121,6 +122,17 @@ def test_the_checkpoint_that_outlives_the_pod_is_shown_also_while_nothing_runs()
     assert first["progress"]["keptStep"] == 12
     waits = status(facts({"failed": 1}, [KILLED]), first, at(241))["progress"]
     assert waits["keptStep"] == 12
+
+
+def test_what_was_kept_at_the_very_end_is_known_from_the_last_words() -> None:
+    words = '{"phase":"train","state":"failed","step":20,"of":64,"kept_step":20}'
+    ended = {"exitCode": 75, "startedAt": at(10), "finishedAt": at(240), "message": words}
+    pod = {"phase": "Failed", "containerStatuses": [{"name": "w", "state": {"terminated": ended}}]}
+    first = status(step(16, kept_step=12), {}, at(130))
+    waits = status(facts({"failed": 1}, [pod]), first, at(241))
+    assert waits["progress"]["keptStep"] == waits["attempts"][0]["keptStep"] == 20
+    (event,) = [e for e in events(first, waits) if e.reason == "AttemptFailed"]
+    assert "at step 20 of 64" in event.message and event.message.endswith("; step 20 is kept")
 
 
 @pytest.mark.parametrize("step", ["0", "-3", "65", "nan", "1e400"])

@@ -10,7 +10,7 @@ import pytest
 from rig import tiny
 from rig.fault_proxy import Rule, Status, running_proxy
 from rig.registry import RunningRegistry, running_registry
-from rig.trained import Trained, folder_sha256, go, go_elsewhere
+from rig.trained import Trained, Watcher, folder_sha256, go, go_elsewhere
 
 from tuning import keeper, kept
 from tuning.dataset.rows import Chat
@@ -19,6 +19,7 @@ from tuning.images import oci
 from tuning.images.registry import Registry
 from tuning.images.unpack import ADAPTER
 from tuning.run import Output, Run
+from tuning.train import train
 
 STEPS = 20
 SAVES = {"save_strategy": "steps", "save_steps": 5}
@@ -44,10 +45,12 @@ def pod(work: Path, base: Path, target: str, **training: object) -> Run:
     return run.model_copy(update={"output": output})
 
 
-def stopped(run: Run, at: int = 6) -> None:
+def stopped(run: Run, at: int = 6) -> Watcher:
+    watcher = Watcher(stop_at=at)
     with pytest.raises(Failure) as stop:
-        go(run, stop_at=at)
+        train(run, watcher.stop, watcher)
     assert stop.value.kind is Kind.INTERRUPTED
+    return watcher
 
 
 def noted(trained: Trained, text: str) -> bool:
@@ -63,7 +66,8 @@ def test_the_next_pod_goes_on_to_the_same_bytes(
     expected = folder_sha256(go(whole).adapter)
     work = tmp_path / "pod"
     stopped(pod(work, base, target, **training), at=6)
-    stopped(pod(work, base, target, **training), at=10)
+    told = stopped(pod(work, base, target, **training), at=10).steps[-1]
+    assert (told.step, told.kept_step) == (11, 11)
     resumed = go(pod(work, base, target, **training))
     assert noted(resumed, f"fetched the checkpoint of step 11 from {target}-checkpoint")
     assert noted(resumed, "going on from step 11 of 20")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -152,13 +153,10 @@ def _diverged(what: str, step: int) -> Failure:
 class ProgressCallback(TrainerCallback):  # type: ignore[misc]  # untyped library
     """Tells the sink after every step."""
 
-    def __init__(
-        self,
-        sink: ProgressSink,
-        kept_step: Callable[[], int | None] = lambda: None,
-        clock: Clock = time.monotonic,
-    ) -> None:
-        self._sink, self._kept_step, self._clock = sink, kept_step, clock
+    def __init__(self, sink: ProgressSink, clock: Clock = time.monotonic) -> None:
+        self._sink, self._clock = sink, clock
+        self.kept_step: Callable[[], int | None] = lambda: None
+        """Of the newest checkpoint that outlives the pod."""
         self._pace = Pace(0, 0, clock())
         self._last = Progress(0, 0)
 
@@ -166,7 +164,7 @@ class ProgressCallback(TrainerCallback):  # type: ignore[misc]  # untyped librar
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         self._pace = Pace(state.global_step, state.num_input_tokens_seen, self._clock())
-        kept = self._kept_step()
+        kept = self.kept_step()
         self._last = Progress(state.global_step, state.max_steps, kept_step=kept)
         self._tell()
 
@@ -193,9 +191,15 @@ class ProgressCallback(TrainerCallback):  # type: ignore[misc]  # untyped librar
             tokens=int(tokens),
             tokens_per_s=pace[0] if pace else None,
             eta_s=pace[1] if pace else None,
-            kept_step=self._kept_step(),
+            kept_step=self.kept_step(),
         )
         self._tell()
+
+    def again(self) -> None:
+        """Tell the last step again, with what has been kept since."""
+        if self._last.of:
+            self._last = replace(self._last, kept_step=self.kept_step())
+            self._tell()
 
     def _tell(self) -> None:
         if ranks.is_main():

@@ -51,8 +51,12 @@ def test_the_next_pod_goes_on(small: Small, end: Any) -> None:
     assert "fetched the checkpoint of step" in log
     assert "going on from step" in log
     assert [a["step"] for a in status["attempts"]][-1] == STEPS
-    assert len(status["attempts"]) == 2
+    before, _ = status["attempts"]
     assert "keptStep" not in status["progress"]
+    assert end is kill or before["keptStep"] == before["step"]
+    events = json.loads(small.kube("get", "events", "-o", "json"))["items"]
+    told = [e["message"] for e in events if e["reason"] == "AttemptFailed"]
+    assert end is kill or told[0].endswith(f"; step {before['keptStep']} is kept")
 
     small.kube.apply(small.workspace("whole"))
     assert small.succeeded("whole", 200)["output"]["digest"] == status["output"]["digest"]
