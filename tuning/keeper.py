@@ -151,7 +151,8 @@ class Keeper:
         trace: TracebackType | None,
     ) -> None:
         with self._changed:
-            self._leaving, self._dropping = True, not isinstance(error, Failure)
+            # What is no Exception is somebody who wants the process to end now.
+            self._leaving, self._dropping = True, not isinstance(error, Exception)
             self._changed.notify()
         self._thread.join()
         shutil.rmtree(self._work / ".keeping", ignore_errors=True)

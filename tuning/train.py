@@ -111,10 +111,8 @@ def _go(trainer: SFTTrainer, run: Run, known: Facts, stop: Stop, report: Progres
                 keeper.fetch(known)
             ranks.wait_for_all()
             _fit(trainer, run, known, stop, report)
-    except Failure:
-        # The newest checkpoint was kept after the last step had been told.
-        telling.again()
-        raise
+    finally:
+        telling.news()
 
 
 def _watch(

@@ -149,9 +149,12 @@ def test_while_one_is_sent_only_the_newest_waits(
     assert [note.split(" as ")[0][-2:].strip() for note in one.notes] == ["5", "15"]
 
 
-@pytest.mark.parametrize(("error", "left"), [(STOPPED, 10), (None, None)])
+@pytest.mark.parametrize(
+    ("error", "left"),
+    [(STOPPED, 10), (RuntimeError("out of memory"), 10), (None, None), (KeyboardInterrupt(), None)],
+)
 def test_a_run_that_stops_keeps_the_newest_and_one_that_is_done_nothing(
-    make: Callable[..., Kept], proxy: FaultProxy, error: Failure | None, left: int | None
+    make: Callable[..., Kept], proxy: FaultProxy, error: BaseException | None, left: int | None
 ) -> None:
     one, hold = make(proxy.host), Hold(10)
     proxy.rules.append(Rule("PUT", UPLOAD, hold))

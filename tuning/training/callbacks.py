@@ -195,10 +195,11 @@ class ProgressCallback(TrainerCallback):  # type: ignore[misc]  # untyped librar
         )
         self._tell()
 
-    def again(self) -> None:
-        """Tell the last step again, with what has been kept since."""
-        if self._last.of:
-            self._last = replace(self._last, kept_step=self.kept_step())
+    def news(self) -> None:
+        """Tell the last step again, if a newer checkpoint has been kept since."""
+        kept = self.kept_step()
+        if self._last.of and kept != self._last.kept_step:
+            self._last = replace(self._last, kept_step=kept)
             self._tell()
 
     def _tell(self) -> None:
