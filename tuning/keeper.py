@@ -12,7 +12,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -20,7 +20,7 @@ from typing import Self
 from tuning import kept
 from tuning.failure import Failure, Kind
 from tuning.images.registry import Registry
-from tuning.push import client, credentials, options
+from tuning.push import client
 from tuning.reference import Reference
 from tuning.retry import Patience
 from tuning.run import Run
@@ -69,7 +69,7 @@ class Keeper:
 
         Raises Failure (UNAVAILABLE): starting from zero would be worse than trying again.
         """
-        if checkpoint.newest(self._work) is not None:
+        if checkpoint.sealed_in(self._work):
             return
         try:
             self._fetch(known)
@@ -83,7 +83,7 @@ class Keeper:
         found = kept.find(self._registry, self._name)
         if found is None or not found.facts:
             return
-        if found.facts != kept.digest_of(known):
+        if found.facts != known.digest():
             self._note(f"{self._name} is of other settings, rows or weights and is not used")
             return
         brought = kept.fetch(self._registry, found, self._work)
@@ -173,9 +173,8 @@ def forget(run: Run, note: Note) -> None:
     if not run.output.checkpoints:
         return
     name = kept.place(run)
-    registry = Registry(credentials(run), replace(options(run), patience=_LEAVE))
     try:
-        why = "" if kept.forget(registry, name) else "the registry lets nobody remove it"
+        why = "" if kept.forget(client(run, _LEAVE), name) else "the registry lets nobody remove it"
     except Failure as failure:
         why = failure.sentence
     if why:

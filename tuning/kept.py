@@ -16,16 +16,15 @@ from pathlib import Path
 
 from tuning.failure import Failure, Kind
 from tuning.images import oci, tarball
-from tuning.images.blob import sha256
 from tuning.images.oci import Image, Layer
 from tuning.images.provenance import PREFIX
 from tuning.images.registry import Inspection, Registry
 from tuning.images.unpack import Wanted
 from tuning.images.upload import OnBytes
 from tuning.reference import Reference, parse
-from tuning.run import Run, canonical
+from tuning.run import Run
 from tuning.training import checkpoint
-from tuning.training.checkpoint import SEAL, Checkpoint, Facts
+from tuning.training.checkpoint import SEAL, Checkpoint
 
 _SUFFIX = "-checkpoint"
 _LONGEST_TAG = 128
@@ -46,7 +45,7 @@ class Found:
     reference: Reference
     """By digest."""
     facts: str
-    """`digest_of` its run's Facts; empty: Tunery has not made this image."""
+    """Digest of its run's Facts; empty: Tunery has not made this image."""
     step: int
 
 
@@ -72,7 +71,7 @@ def fetch(registry: Registry, found: Found, work: Path) -> Checkpoint:
     shutil.rmtree(fetched, ignore_errors=True)
     registry.pull(found.reference, fetched, _WANTED)
     # The newest last: with it alone in its place, a best one before it would be missed.
-    for part in checkpoint.all_in(fetched):
+    for part in checkpoint.sealed_in(fetched):
         shutil.rmtree(work / part.folder.name, ignore_errors=True)
         part.folder.replace(work / part.folder.name)
     shutil.rmtree(fetched)
@@ -112,12 +111,12 @@ def image(folder: Path) -> Image:
 
     So the best one is not sent again with each that comes after it.
     """
-    all_ = checkpoint.all_in(folder)
+    all_ = checkpoint.sealed_in(folder)
     sealed = checkpoint.seal_of(all_[-1].folder)
     said = {
-        _FACTS: digest_of(sealed.facts),
+        _FACTS: sealed.facts.digest(),
         _STEP: str(sealed.step),
-        "org.opencontainers.image.title": f"checkpoint of step {sealed.step}",
+        oci.TITLE: f"checkpoint of step {sealed.step}",
     }
     return oci.assemble(tuple(_layer(one.folder) for one in all_), said)
 
@@ -126,11 +125,6 @@ def _layer(folder: Path) -> Layer:
     names = (SEAL, *checkpoint.seal_of(folder).files)
     files: dict[str, Path | bytes] = {name: folder / name for name in names}
     return Layer(f"{folder.name}.tar", tarball.tar(f"{oci.FOLDER}/{folder.name}", files))
-
-
-def digest_of(facts: Facts) -> str:
-    """Tells runs apart: by all that must be equal for one to go on from the other."""
-    return sha256(canonical(facts.model_copy(update={"settings": {}}).model_dump(mode="json")))
 
 
 def _read(found: Inspection) -> Found:

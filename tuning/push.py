@@ -22,6 +22,7 @@ from tuning.images.registry import Registry
 from tuning.prepared import Prepared
 from tuning.reference import parse
 from tuning.result import Result
+from tuning.retry import Patience
 from tuning.run import Output, Part, Run, canonical
 
 
@@ -138,9 +139,10 @@ def _finished(run: Run) -> Result:
     return finished
 
 
-def client(run: Run) -> Registry:
+def client(run: Run, patience: Patience | None = None) -> Registry:
     """Who pushes: the mounted Secret, else what `docker login` left for a person."""
-    return Registry(credentials(run), options(run))
+    usual = options(run)
+    return Registry(credentials(run), replace(usual, patience=patience or usual.patience))
 
 
 def credentials(run: Run) -> Credentials:

@@ -116,18 +116,30 @@ def test_the_best_one_travels_with_the_newest_and_is_sent_once(
     found = kept.find(one.registry, one.name)
     assert found is not None
     kept.fetch(one.registry, found, tmp_path / "next")
-    assert [c.step for c in checkpoint.all_in(tmp_path / "next")] == [5, 10]
+    assert [c.step for c in checkpoint.sealed_in(tmp_path / "next")] == [5, 10]
     assert checkpoint.choose(tmp_path / "next", known(), VERSIONS)[1] == ()
 
 
-def test_a_checkpoint_that_is_rotated_away_is_still_kept(
-    make: Callable[..., Kept], proxy: FaultProxy
-) -> None:
-    one, hold = make(proxy.host), Hold(10)
-    proxy.rules.append(Rule("PUT", UPLOAD, hold))
-    with one.keeper as keeper:
-        keeper.offer(saved(one.work, 5))
+@pytest.fixture
+def sending(proxy: FaultProxy) -> Callable[[Kept], Hold]:
+    """Offers the checkpoint of step 5; returns in the middle of its upload."""
+
+    def begun(one: Kept) -> Hold:
+        hold = Hold(10)
+        proxy.rules.append(Rule("PUT", UPLOAD, hold))
+        one.keeper.offer(saved(one.work, 5))
         assert hold.reached.wait(20)
+        return hold
+
+    return begun
+
+
+def test_a_checkpoint_that_is_rotated_away_is_still_kept(
+    make: Callable[..., Kept], proxy: FaultProxy, sending: Callable[[Kept], Hold]
+) -> None:
+    one = make(proxy.host)
+    with one.keeper:
+        hold = sending(one)
         saved(one.work, 10)
         checkpoint.rotate(one.work, keep=1)
         hold.release.set()
@@ -135,13 +147,11 @@ def test_a_checkpoint_that_is_rotated_away_is_still_kept(
 
 
 def test_while_one_is_sent_only_the_newest_waits(
-    make: Callable[..., Kept], proxy: FaultProxy
+    make: Callable[..., Kept], proxy: FaultProxy, sending: Callable[[Kept], Hold]
 ) -> None:
-    one, hold = make(proxy.host), Hold(10)
-    proxy.rules.append(Rule("PUT", UPLOAD, hold))
+    one = make(proxy.host)
     with one.keeper as keeper:
-        keeper.offer(saved(one.work, 5))
-        assert hold.reached.wait(20)
+        hold = sending(one)
         keeper.offer(saved(one.work, 10))
         keeper.offer(saved(one.work, 15))
         hold.release.set()
@@ -154,13 +164,15 @@ def test_while_one_is_sent_only_the_newest_waits(
     [(STOPPED, 10), (RuntimeError("out of memory"), 10), (None, None), (KeyboardInterrupt(), None)],
 )
 def test_a_run_that_stops_keeps_the_newest_and_one_that_is_done_nothing(
-    make: Callable[..., Kept], proxy: FaultProxy, error: BaseException | None, left: int | None
+    make: Callable[..., Kept],
+    proxy: FaultProxy,
+    sending: Callable[[Kept], Hold],
+    error: BaseException | None,
+    left: int | None,
 ) -> None:
-    one, hold = make(proxy.host), Hold(10)
-    proxy.rules.append(Rule("PUT", UPLOAD, hold))
+    one = make(proxy.host)
     one.keeper.__enter__()
-    one.keeper.offer(saved(one.work, 5))
-    assert hold.reached.wait(20)
+    hold = sending(one)
     one.keeper.offer(saved(one.work, 10))
     threading.Timer(0.3, hold.release.set).start()
     one.keeper.__exit__(type(error) if error else None, error, None)
@@ -218,7 +230,7 @@ def test_a_checkpoint_of_its_own_goes_before_the_one_of_the_registry(
 def _push(one: Kept, files: dict[str, bytes], step: str = "5", folder: str = "") -> None:
     name = f"{oci.FOLDER}/{folder or 'checkpoint-5'}"
     layer = Layer("checkpoint.tar", tarball.tar(name, dict(files)))
-    said = {"sh.tunery.checkpoint.facts": kept.digest_of(known())}
+    said = {"sh.tunery.checkpoint.facts": known().digest()}
     said["sh.tunery.checkpoint.step"] = step
     one.registry.push(oci.assemble((layer,), said), one.name)
 
@@ -235,7 +247,7 @@ def test_an_image_without_a_step_is_nobodys(
     one = make(deleting.host)
     _push(one, _files(tmp_path), step)
     one.keeper.fetch(known())
-    assert checkpoint.newest(one.work) is None and one.notes == []
+    assert not checkpoint.sealed_in(one.work) and one.notes == []
 
 
 def test_a_changed_byte_is_found_and_the_run_starts_afresh(
@@ -275,6 +287,6 @@ def test_an_image_with_nothing_in_its_place_is_not_gone_on_from(
 
 def test_the_facts_of_an_equal_run_are_equal_whatever_it_is_called() -> None:
     said = known(settings={"x": 1})
-    assert kept.digest_of(said) == kept.digest_of(known())
+    assert said.digest() == known().digest()
     for field in ("identity", "data_sha256", "base_weights", "precision"):
-        assert kept.digest_of(known(**{field: "other"})) != kept.digest_of(known())
+        assert known(**{field: "other"}).digest() != known().digest()

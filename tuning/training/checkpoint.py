@@ -20,6 +20,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from tuning.failure import Failure, Kind
+from tuning.images.blob import sha256
 from tuning.result import replace
 from tuning.run import Part, Run, canonical
 
@@ -47,6 +48,10 @@ class Facts(Part):
     """tuning.training.guard.fingerprint of the frozen model."""
     world_size: int
     precision: str
+
+    def digest(self) -> str:
+        """Tells runs apart: of all but `settings`, which only names what differs."""
+        return sha256(canonical(self.model_dump(mode="json", exclude={"settings"})))
 
 
 class Seal(Part):
@@ -137,23 +142,16 @@ def name(step: int) -> str:
     return f"checkpoint-{step}"
 
 
-def newest(work: Path) -> Checkpoint | None:
-    """The newest sealed checkpoint, whole or not; None where there is none."""
-    sealed = [Checkpoint(f, step) for step, f in _folders(work) if (f / SEAL).exists()]
-    return sealed[-1] if sealed else None
-
-
-def all_in(folder: Path) -> list[Checkpoint]:
-    """The checkpoints in a folder, oldest first, sealed or not."""
-    return [Checkpoint(path, step) for step, path in _folders(folder)]
+def sealed_in(folder: Path) -> list[Checkpoint]:
+    """The sealed checkpoints in a folder, oldest first; whether they are whole is not looked at."""
+    return [Checkpoint(path, step) for step, path in _folders(folder) if (path / SEAL).exists()]
 
 
 def rotate(work: Path, spare: Path | None = None, keep: int = KEEP) -> None:
     """Remove all but the newest `keep` sealed checkpoints; `spare` (the best one) stays too."""
-    sealed = [folder for _, folder in _folders(work) if (folder / SEAL).exists()]
-    for folder in sealed[: -max(keep, 1)]:
-        if spare is None or folder.name != spare.name:
-            _remove(folder)
+    for old in sealed_in(work)[: -max(keep, 1)]:
+        if spare is None or old.folder.name != spare.name:
+            _remove(old.folder)
 
 
 def _folders(work: Path) -> list[tuple[int, Path]]:
@@ -211,7 +209,7 @@ def _other_versions(before: Mapping[str, str], now: Mapping[str, str]) -> list[s
 
 def same(one: Facts, other: Facts) -> bool:
     """Whether one may go on from the other; the settings are in the identity already."""
-    return one.model_copy(update={"settings": {}}) == other.model_copy(update={"settings": {}})
+    return one.digest() == other.digest()
 
 
 def changes(before: Facts, now: Facts) -> list[str]:
