@@ -48,7 +48,7 @@ def put_back(case: Case, job: Job) -> Iterator[Action]:
     if job.deleting or has_ended(job):
         return
     wanted = mutable(case.owner, case.run_hash, case.number, case.installation)
-    if slim.mutable_digest(wanted) != job.mutable_digest:
+    if slim.mutable_values(wanted) != job.mutable:
         yield Patch(_job(case, job), slim.mutable(wanted))
 
 

@@ -111,8 +111,8 @@ class Job:
     started_at: str = ""
     completed_at: str = ""
     conditions: tuple[Condition, ...] = ()
-    mutable_digest: str = ""
-    """Of what may be edited by hand and is put back: compared with the wanted one."""
+    mutable: tuple[object, ...] = ()
+    """What may be edited by hand and is put back: compared with the wanted one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,11 @@ API server leaves out counters at zero and statuses nobody has written yet.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from jobs import seen
 from jobs.quantity import quantity
-from tuning.run import canonical
 
 WORKSPACE = "kaito.sh/workspace"
 WORKSPACE_NAMESPACE = "kaito.sh/workspacenamespace"
@@ -65,7 +63,7 @@ def job(body: Body) -> seen.Job:
         started_at=_text(status, "startTime"),
         completed_at=_text(status, "completionTime"),
         conditions=_conditions(status),
-        mutable_digest=mutable_digest(body),
+        mutable=mutable_values(body),
     )
 
 
@@ -92,9 +90,15 @@ def mutable(body: Body) -> dict[str, Any]:
     }
 
 
-def mutable_digest(body: Body) -> str:
-    """sha256 of `mutable`: of the Job in the cluster and of the wanted one, to be compared."""
-    return hashlib.sha256(canonical(mutable(body))).hexdigest()
+def mutable_values(body: Body) -> tuple[object, ...]:
+    """The values of `mutable`: of the Job in the cluster and of the wanted one, to be compared."""
+    metadata, spec = _map(body, "metadata"), _map(body, "spec")
+    labels, annotations = _map(metadata, "labels"), _map(metadata, "annotations")
+    return (
+        *(labels.get(key) for key in _MUTABLE_LABELS),
+        *(annotations.get(key) for key in _MUTABLE_ANNOTATIONS),
+        *(spec.get(key, default) for key, default in _MUTABLE_SPEC.items()),
+    )
 
 
 def pod(body: Body) -> seen.Pod:
