@@ -80,11 +80,13 @@ def _replaced(previous: Object, following: Object) -> Iterator[Event]:
 
 
 def _nodes(before: Object, after: Object) -> Iterator[Event]:
-    if after.get("status") == before.get("status"):
+    """How it was found at first is told by what follows: the Job starts, or the condition says why
+    not."""
+    if not before or after.get("status") == before.get("status"):
         return
     if after.get("status") == "True":
         yield _normal(What.NODES_READY, _message(after))
-    elif before:
+    else:
         yield _warning(What.NODES_NOT_READY, _message(after))
 
 

@@ -75,7 +75,9 @@ class _Copy:
             raise _Refused((), f"more than {_MAX_VALUES} values", "write less, and no YAML aliases")
         if len(loc) > _MAX_DEPTH:
             raise _Refused(loc[:3], f"nested deeper than {_MAX_DEPTH} levels", "flatten it")
-        if isinstance(value, Mapping):
+        if isinstance(value, str):  # most are; asking for a Mapping is the slow question
+            return _text(value, loc)
+        if isinstance(value, dict | Mapping):
             return dict(self._items(value, loc))
         if isinstance(value, list | tuple):
             return [self.of(item, (*loc, i)) for i, item in enumerate(value)]
@@ -88,16 +90,20 @@ class _Copy:
             if not isinstance(key, str):
                 what = f"the key {told(_scalar(key, loc))} is not text"
                 raise _Refused(loc, what, "put it in quotes")
-            _scalar(key, loc)
+            _text(key, loc)
             if item is not None:
                 yield key, self.of(item, (*loc, key))
 
 
+def _text(value: str, loc: tuple[str | int, ...]) -> str:
+    if not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value):
+        raise _Refused(loc, "not valid Unicode (half of a surrogate pair)", "save it as UTF-8")
+    return str(value)
+
+
 def _scalar(value: object, loc: tuple[str | int, ...]) -> object:
     if isinstance(value, str):
-        if not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value):
-            raise _Refused(loc, "not valid Unicode (half of a surrogate pair)", "save it as UTF-8")
-        return str(value)
+        return _text(value, loc)
     if isinstance(value, int) and value.bit_length() > _MAX_INTEGER_BITS:
         raise _Refused(loc, "a number of more than 64 bits", "write a smaller one")
     # PyYAML makes dates of unquoted timestamps; kubectl leaves them text.

@@ -1,14 +1,14 @@
 """What the cluster shows of one Workspace, as frozen values: all that deciding may look at.
 
 The operator's informers make these from raw objects (jobs/slim.py reads their keys) and compare old
-with new, so a field here is a reason to wake up and nothing else is. Times are RFC 3339 text as
-Kubernetes writes them; absent ones are "".
+with new, so a field here is a reason to wake up (unless it is not compared) and nothing else is.
+Times are RFC 3339 text as Kubernetes writes them; absent ones are "".
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from serving.lastwords import ServeWords
@@ -102,15 +102,17 @@ class Job:
     run: str
     """Label tunery.sh/run."""
     deleting: bool = False
-    active: int = 0
-    ready: int = 0
+    has_pods: bool = False
+    """Some that are not over, or on their way out."""
+    ready: bool = field(default=False, compare=False)
+    """Some that are ready. Nobody is woken by it: the pods tell it themselves, a second earlier."""
     failed: int = 0
     succeeded: int = 0
-    terminating: int = 0
     suspended: bool = False
     started_at: str = ""
     completed_at: str = ""
     conditions: tuple[Condition, ...] = ()
+    """Those about its end."""
     mutable: tuple[object, ...] = ()
     """What may be edited by hand and is put back: compared with the wanted one."""
 

@@ -41,6 +41,7 @@ _MUTABLE_SPEC: Mapping[str, int | None] = {
     "activeDeadlineSeconds": None,
     "ttlSecondsAfterFinished": None,
 }
+_ENDS = ("Complete", "Failed", "FailureTarget")
 _MUTABLE_LABELS = (WORKSPACE, WORKSPACE_NAMESPACE, RUN)
 _MUTABLE_ANNOTATIONS = (REVISION, HASH)
 
@@ -54,15 +55,14 @@ def job(body: Body) -> seen.Job:
         owner_uid=_owner_uid(metadata),
         run=_run(body),
         deleting="deletionTimestamp" in metadata,
-        active=_count(status, "active"),
-        ready=_count(status, "ready"),
+        has_pods=bool(_count(status, "active") or _count(status, "terminating")),
+        ready=_count(status, "ready") > 0,
         failed=_count(status, "failed"),
         succeeded=_count(status, "succeeded"),
-        terminating=_count(status, "terminating"),
         suspended=_map(body, "spec").get("suspend") is True,
         started_at=_text(status, "startTime"),
         completed_at=_text(status, "completionTime"),
-        conditions=_conditions(status),
+        conditions=tuple(c for c in _conditions(status) if c.type in _ENDS),
         mutable=mutable_values(body),
     )
 

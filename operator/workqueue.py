@@ -1,8 +1,8 @@
 """What is to be done next: Workspaces by key, each at most once at a time, none ever lost.
 
 Between the caches, whose changes `add` keys, and the workers of reconcile.py, who `get` them. A key
-that is added while a worker has it, or within a second after, comes up again when that second is
-over: a pod that starts is four changes within moments, and one look is enough. Two lanes:
+that is added while a worker has it, or within a moment after, comes up again when that moment is
+over: a pod that starts is four changes within one, and one look is enough. Two lanes:
 Workspaces that run something go first, so that a thousand new ones do not keep a finished one from
 being told; every other place is a new one's, so that they too get on.
 """
@@ -16,12 +16,13 @@ from typing import Generic, TypeVar
 
 K = TypeVar("K")
 _LONGEST_S = 60.0
-_REST_S = 1.0
+_REST_S = 1.5
+"""The Job controller takes a second to follow its pods: both are one look."""
 _EVERY = 2
 
 
 class WorkQueue(Generic[K]):
-    """`runs` says whether a key belongs into the first lane; `rest_s` is that second."""
+    """`runs` says whether a key belongs into the first lane; `rest_s` is that moment."""
 
     def __init__(
         self, runs: Callable[[K], bool] = lambda key: False, rest_s: float = _REST_S
@@ -40,7 +41,7 @@ class WorkQueue(Generic[K]):
         self._taken = 0
 
     def __len__(self) -> int:
-        """All that wait, for a worker or for their second to be over."""
+        """All that wait, for a worker or for their moment to be over."""
         return len(self._first) + len(self._second) + len(self._again)
 
     def longest_busy_s(self) -> float:

@@ -30,7 +30,7 @@ def suspended(job: Job, facts: Facts) -> Cause | None:
 def pods_refused(job: Job, facts: Facts) -> Cause | None:
     """The API server refuses the Job's next pod; told only by events, which outlive their cause, so
     one counts when it is newer than the last pod."""
-    if job.active or job.terminating:
+    if job.has_pods:
         return None
     last = max((_over_at(pod) for pod in facts.pods), default="")
     return refused(job.uid, facts, since=last)

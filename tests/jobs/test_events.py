@@ -61,17 +61,16 @@ def test_a_run_that_is_tried_again_and_fails() -> None:
     over = facts({"failed": 2, "conditions": [failed]}, [pods[0], pods[0]])
     told_all = told(NOTHING, once, again, over, over)
     assert [(kind, reason) for kind, reason, _ in told_all] == [
-        ("Normal", "NodesReady"),
         ("Normal", "JobStarted"),
         ("Warning", "AttemptFailed"),
         ("Warning", "AttemptFailed"),
         ("Warning", "Failed"),
     ]
-    assert told_all[2][2] == (
+    assert told_all[1][2] == (
         "attempt 1 (pod w-1 on node1) ended: OutOfMemory: batch 8 of 2048 tokens does not fit; "
         "lower per_device_train_batch_size (predicted: 18.2 GiB per card)"
     )
-    assert told_all[4][2].startswith("tuning job failed after 2 attempts: OutOfMemory: batch 8")
+    assert told_all[3][2].startswith("tuning job failed after 2 attempts: OutOfMemory: batch 8")
 
 
 def test_the_step_of_an_attempt_is_told() -> None:
@@ -83,34 +82,33 @@ def test_what_keeps_it_waiting_is_told_when_it_changes() -> None:
     images = [facts_of("images", case) for case in cases("images")]
     waits = told(NOTHING, images[0], images[1], images[0], images[2], images[2], RUNS)
     assert [(kind, reason) for kind, reason, _ in waits] == [
-        ("Normal", "NodesReady"),
         ("Warning", "ImagePullError"),
         ("Warning", "ImagePullError"),
         ("Normal", "JobStarted"),
     ]
-    assert "data-login" in waits[1][2] and "weights" in waits[2][2]
+    assert "data-login" in waits[0][2] and "weights" in waits[1][2]
 
 
 def test_to_be_suspended_is_no_warning() -> None:
-    assert told(NOTHING, ENDS["created suspended"])[1][:2] == ("Normal", "Suspended")
+    assert told(NOTHING, ENDS["created suspended"])[0][:2] == ("Normal", "Suspended")
 
 
 def test_an_error_of_ours_is_no_event() -> None:
     wrong = replace(facts_of("images", cases("images")[0]), error="409 Conflict")
     healed = replace(wrong, error="")
     waits = told(NOTHING, healed, wrong, healed)
-    assert [reason for _, reason, _ in waits] == ["NodesReady", "ImagePullError"]
+    assert [reason for _, reason, _ in waits] == ["ImagePullError"]
     assert "reconcile error" not in str(told(wrong))
 
 
 def test_a_refusal() -> None:
-    assert told(REFUSED, REFUSED)[1:] == [
+    assert told(REFUSED, REFUSED) == [
         ("Warning", "Refused", "the Workspace is refused: tuning.method: is bad; write lora")
     ]
 
 
 def test_nodes_that_go() -> None:
-    assert told(NOTHING, replace(NOTHING, nodes=NO_NODES), NOTHING)[1:] == [
+    assert told(NOTHING, replace(NOTHING, nodes=NO_NODES), NOTHING) == [
         ("Warning", "NodesNotReady", "Not enough Nodes are ready: no GPU node"),
         ("Normal", "NodesReady", READY.message),
     ]
@@ -119,7 +117,7 @@ def test_nodes_that_go() -> None:
 def test_another_run() -> None:
     second = replace(NOTHING, run=replace(RUN, revision=2, hash="b" * 64))
     stopping = replace(second, waiting="the Job of revision 1 is being stopped")
-    assert told(RUNS, stopping, second)[2:] == [
+    assert told(RUNS, stopping, second)[1:] == [
         (
             "Normal",
             "RunReplaced",

@@ -87,10 +87,18 @@ def test_the_api_servers_defaults_are_no_edit() -> None:
 
 def test_a_job() -> None:
     job = slim.job(JOB)
-    assert (job.owner_uid, job.run, job.failed, job.active, job.ready) == ("2", "abc", 1, 0, 0)
+    assert (job.owner_uid, job.run, job.failed, job.has_pods) == ("2", "abc", 1, False)
     assert not job.deleting and not job.suspended
     assert slim.job(changed(("metadata", "deletionTimestamp"), "2026-11-27T10:00:00Z")).deleting
     assert slim.job(changed(("spec", "suspend"), True)).suspended
+
+
+def test_what_the_pods_tell_themselves_wakes_nobody() -> None:
+    ready = changed(("status", "ready"), 1)
+    met = {"type": "SuccessCriteriaMet", "status": "True"}
+    conditions = changed(("status", "conditions"), [*JOB["status"].get("conditions", ()), met])
+    assert slim.job(ready) == slim.job(JOB) == slim.job(conditions)
+    assert slim.job(ready).ready
 
 
 def test_a_job_of_nobody() -> None:
