@@ -20,7 +20,6 @@ from cluster.layout import Layout
 Object = dict[str, Any]
 SKU = "Standard_NC24ads_A100_v4"
 APP = "bench"
-_NODES = 40
 _LAST_WORDS = {
     "phase": "push",
     "state": "done",
@@ -33,8 +32,8 @@ _LAST_WORDS = {
 }
 
 
-def start(layout: Layout, pid: int) -> None:
-    """kwok, and forty nodes with plenty of GPUs."""
+def start(layout: Layout, pid: int, nodes: int) -> None:
+    """kwok, and so many nodes with plenty of GPUs, all of one label."""
     build(layout, ["kwok"])
     share = folder_of(layout, "kwok") / "share"
     stages = [*_given(share, "node-initialize", "node-heartbeat", "pod-delete"), _written(layout)]
@@ -48,7 +47,7 @@ def start(layout: Layout, pid: int) -> None:
         *(f"--config={stage}" for stage in stages),
     ]
     processes.start(layout, pid, Daemon("kwok-bench", kwok))
-    items = {"apiVersion": "v1", "kind": "List", "items": [_node(n) for n in range(_NODES)]}
+    items = {"apiVersion": "v1", "kind": "List", "items": [_node(n) for n in range(nodes)]}
     kubectl(layout, pid, "apply", "--server-side", "-f", "-", stdin=json.dumps(items))
     kubectl(layout, pid, "wait", "--for=condition=Ready", "node", "-l", f"app={APP}")
 
