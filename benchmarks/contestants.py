@@ -51,10 +51,11 @@ class Contestant:
 
 TUNERY = Contestant(
     name="tunery",
-    command=(sys.executable, "-m", "kopf", "run", "--standalone", "-A", "operator/main.py"),
+    command=(sys.executable, "operator/main.py"),
     settings={
         "TUNERY_TUNER_IMAGE": "registry.example.com/tuner:1",
         "TUNERY_METRICS_PORT": str(_PORT),
+        "PYTHONPATH": str(ROOT),
         "PYTHONDONTWRITEBYTECODE": "",  # an image holds what was compiled
     },
     ready=f"http://127.0.0.1:{_PORT}/readyz",

@@ -1,4 +1,4 @@
-"""The operator's process: `python -m kopf run --standalone -A operator/main.py`.
+"""The operator's process: `python operator/main.py`.
 
 kopf is the shell: it starts and stops us and takes signals. It reconciles nothing: its daemons and
 indexes cost several times the CPU and memory of one loop, and start in quadratic time
@@ -8,6 +8,7 @@ indexes cost several times the CPU and memory of one loop, and start in quadrati
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
@@ -16,6 +17,7 @@ from typing import Any
 
 import kopf
 
+import gathering
 import presets
 import settings
 import wire
@@ -83,3 +85,14 @@ def ended(task: asyncio.Task[None]) -> None:
     if not task.cancelled():
         log.critical("the loop has ended", exc_info=task.exception())
     signal.raise_signal(signal.SIGTERM)
+
+
+def main() -> None:
+    """As `kopf run --standalone --all-namespaces` does, in a loop of our own."""
+    kopf.configure()
+    with contextlib.closing(gathering.new_loop()) as loop:
+        kopf.run(loop=loop, standalone=True, clusterwide=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -60,9 +60,7 @@ def changed(path: tuple[str, ...], value: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("path", "value", "matters"), CHANGES)
-def test_an_edit_by_hand_shows(
-    path: tuple[str, ...], value: Any, matters: bool
-) -> None:
+def test_an_edit_by_hand_shows(path: tuple[str, ...], value: Any, matters: bool) -> None:
     differs = slim.mutable_values(changed(path, value)) != slim.mutable_values(JOB)
     assert differs == matters
 

@@ -27,7 +27,7 @@ from rig.kube import Machine
 from cluster.network import entered
 
 ROOT = Path(__file__).resolve().parents[2]
-KOPF = ("-m", "kopf", "run", "--standalone", "-A", "operator/main.py")
+MAIN = ("operator/main.py",)
 DYING = ("-P", str(Path(__file__).with_name("dying_operator.py")))
 """-P: not the folder of this file first; it has a kube.py too."""
 
@@ -77,7 +77,7 @@ class Operator:
         verbs = ("apply", "patch", "patch_status", "create", "delete", "update")
         return sum(self.metric("tunery_api_requests_total", verb=verb) for verb in verbs)
 
-    def at_rest(self, quiet_s: float = 1.5) -> None:
+    def at_rest(self, quiet_s: float = 2.5) -> None:
         """Nothing was reconciled or written for a moment."""
         before = -1.0
         while before != (now := self.writes() + self.metric("tunery_reconcile_seconds_count")):
@@ -93,7 +93,7 @@ class Operator:
 
 @contextmanager
 def started(
-    machine: Machine, log: Path, command: Sequence[str] = KOPF, **settings: str
+    machine: Machine, log: Path, command: Sequence[str] = MAIN, **settings: str
 ) -> Iterator[Operator]:
     """`settings` are environment variables over the usual ones. Killed at the end at the latest."""
     with entered(machine.pid):
