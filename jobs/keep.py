@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from jobs import marks, slim
+from jobs import by_hand, marks
 from jobs import revision as revisions
 from jobs.case import Case
 from jobs.decision import Action, Apply, Delete, Patch, Ref
@@ -48,8 +48,8 @@ def put_back(case: Case, job: Job) -> Iterator[Action]:
     if job.deleting or has_ended(job):
         return
     wanted = mutable(case.owner, case.run_hash, case.number, case.installation)
-    if slim.mutable_values(wanted) != job.mutable:
-        yield Patch(_job(case, job), slim.mutable(wanted))
+    if by_hand.values(wanted) != job.mutable:
+        yield Patch(_job(case, job), by_hand.patch(wanted))
 
 
 def stop(case: Case, job: Job) -> Iterator[Action]:

@@ -5,32 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from jobs.slim import (
-    ADAPTERS,
-    DIGEST,
-    HASH,
-    PULL_SECRETS,
-    REVISION,
-    RUN,
-    SHARE_WITH,
-    SURGE,
-    WORKSPACE,
-    WORKSPACE_NAMESPACE,
-)
-
-__all__ = [
-    "ADAPTERS",
-    "DIGEST",
-    "HASH",
-    "PULL_SECRETS",
-    "REVISION",
-    "RUN",
-    "SHARE_WITH",
-    "SURGE",
-    "WORKSPACE",
-    "WORKSPACE_NAMESPACE",
-]
-
+WORKSPACE = "kaito.sh/workspace"
+WORKSPACE_NAMESPACE = "kaito.sh/workspacenamespace"
+ADAPTERS = "tunery.sh/adapters"
+"""Annotation of a serving pod with live adapters: which set it was told of last."""
+PULL_SECRETS = "tunery.sh/pull-secrets"
+"""Annotation of a StatefulSet with live adapters: the Secrets that its pods have."""
+SURGE = "tunery.sh/surge"
+"""Annotation of a StatefulSet: "true" while it has one pod more than it should."""
+RUN = "tunery.sh/run"
+HASH = "workspace.kaito.io/hash"
+REVISION = "workspace.kaito.io/revision"
+DIGEST = "tunery.sh/digest"
+SHARE_WITH = "tunery.sh/share-with"
+"""Annotation of a tuning Workspace: namespaces (or *) whose Workspaces may serve its adapter."""
 API_VERSION = "kaito.sh/v1beta1"
 REVISION_OWNER = "workspace.kaito.io/name"
 """Label of ControllerRevisions: the Workspace's name."""

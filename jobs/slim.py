@@ -10,113 +10,73 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-from jobs import seen
+from jobs import by_hand, seen
+from jobs.marks import (
+    ADAPTERS,
+    DIGEST,
+    HASH,
+    PULL_SECRETS,
+    RUN,
+    SHARE_WITH,
+    SURGE,
+)
 from jobs.quantity import quantity
-
-WORKSPACE = "kaito.sh/workspace"
-WORKSPACE_NAMESPACE = "kaito.sh/workspacenamespace"
-ADAPTERS = "tunery.sh/adapters"
-"""Annotation of a serving pod with live adapters: which set it was told of last."""
-PULL_SECRETS = "tunery.sh/pull-secrets"
-"""Annotation of a StatefulSet with live adapters: the Secrets that its pods have."""
-SURGE = "tunery.sh/surge"
-"""Annotation of a StatefulSet: "true" while it has one pod more than it should."""
-RUN = "tunery.sh/run"
-HASH = "workspace.kaito.io/hash"
-REVISION = "workspace.kaito.io/revision"
-DIGEST = "tunery.sh/digest"
-SHARE_WITH = "tunery.sh/share-with"
-"""Annotation of a tuning Workspace: namespaces (or *) whose Workspaces may serve its adapter."""
+from jobs.raw import count, items, mapping, text
 
 Body = Mapping[str, Any]
 
 _CONFIG_KEYS = ("training_config.yaml", "inference_config.yaml")
 _GPU = "nvidia.com/gpu"
-_LONGEST_MESSAGE = 4096  # the kubelet's own limit for a termination message
-
-# What a hand may change on a Job and is put back, with the API server's defaults.
-_MUTABLE_SPEC: Mapping[str, int | None] = {
-    "parallelism": 1,
-    "backoffLimit": 6,
-    "activeDeadlineSeconds": None,
-    "ttlSecondsAfterFinished": None,
-}
 _ENDS = ("Complete", "Failed", "FailureTarget")
-_MUTABLE_LABELS = (WORKSPACE, WORKSPACE_NAMESPACE, RUN)
-_MUTABLE_ANNOTATIONS = (REVISION, HASH)
 
 
 def job(body: Body) -> seen.Job:
     """batch/v1 Job."""
-    metadata, status = _map(body, "metadata"), _map(body, "status")
+    metadata, status = mapping(body, "metadata"), mapping(body, "status")
     return seen.Job(
-        name=_text(metadata, "name"),
-        uid=_text(metadata, "uid"),
+        name=text(metadata, "name"),
+        uid=text(metadata, "uid"),
         owner_uid=_owner_uid(metadata),
         run=_run(body),
         deleting="deletionTimestamp" in metadata,
-        has_pods=bool(_count(status, "active") or _count(status, "terminating")),
-        ready=_count(status, "ready") > 0,
-        failed=_count(status, "failed"),
-        succeeded=_count(status, "succeeded"),
-        suspended=_map(body, "spec").get("suspend") is True,
-        started_at=_text(status, "startTime"),
-        completed_at=_text(status, "completionTime"),
+        has_pods=bool(count(status, "active") or count(status, "terminating")),
+        ready=count(status, "ready") > 0,
+        failed=count(status, "failed"),
+        succeeded=count(status, "succeeded"),
+        suspended=mapping(body, "spec").get("suspend") is True,
+        started_at=text(status, "startTime"),
+        completed_at=text(status, "completionTime"),
         conditions=tuple(c for c in _conditions(status) if c.type in _ENDS),
-        mutable=mutable_values(body),
+        mutable=by_hand.values(body),
     )
 
 
 def _run(job: Body) -> str:
     """By its pods' label: nobody can edit that one, so no slip of a hand costs a run."""
-    template = _map(_map(job, "spec"), "template")
-    return _text(_map(_map(template, "metadata"), "labels"), RUN)
-
-
-def mutable(body: Body) -> dict[str, Any]:
-    """The part of a Job that is put back after an edit by hand; of the wanted Job, the merge-patch.
-
-    Only keys that Tunery sets; null where one is absent. `suspend` is not among them: queues and
-    people set it.
-    """
-    metadata, spec = _map(body, "metadata"), _map(body, "spec")
-    labels, annotations = _map(metadata, "labels"), _map(metadata, "annotations")
-    return {
-        "metadata": {
-            "labels": {key: labels.get(key) for key in _MUTABLE_LABELS},
-            "annotations": {key: annotations.get(key) for key in _MUTABLE_ANNOTATIONS},
-        },
-        "spec": {key: spec.get(key, default) for key, default in _MUTABLE_SPEC.items()},
-    }
-
-
-def mutable_values(body: Body) -> tuple[object, ...]:
-    """The values of `mutable`: of the Job in the cluster and of the wanted one, to be compared."""
-    metadata, spec = _map(body, "metadata"), _map(body, "spec")
-    labels, annotations = _map(metadata, "labels"), _map(metadata, "annotations")
-    return (
-        *(labels.get(key) for key in _MUTABLE_LABELS),
-        *(annotations.get(key) for key in _MUTABLE_ANNOTATIONS),
-        *(spec.get(key, default) for key, default in _MUTABLE_SPEC.items()),
-    )
+    template = mapping(mapping(job, "spec"), "template")
+    return text(mapping(mapping(template, "metadata"), "labels"), RUN)
 
 
 def pod(body: Body) -> seen.Pod:
     """core/v1 Pod."""
-    metadata, spec, status = _map(body, "metadata"), _map(body, "spec"), _map(body, "status")
+    metadata, spec, status = (
+        mapping(body, "metadata"),
+        mapping(body, "spec"),
+        mapping(body, "status"),
+    )
     return seen.Pod(
-        name=_text(metadata, "name"),
-        uid=_text(metadata, "uid"),
-        created_at=_text(metadata, "creationTimestamp"),
-        phase=_text(status, "phase"),
-        reason=_text(status, "reason"),
-        message=_text(status, "message"),
-        node=_text(spec, "nodeName"),
-        ip=_text(status, "podIP"),
-        run=_text(_map(metadata, "labels"), RUN),
-        adapters=_text(_map(metadata, "annotations"), ADAPTERS),
+        name=text(metadata, "name"),
+        uid=text(metadata, "uid"),
+        created_at=text(metadata, "creationTimestamp"),
+        phase=text(status, "phase"),
+        reason=text(status, "reason"),
+        message=text(status, "message"),
+        node=text(spec, "nodeName"),
+        ip=text(status, "podIP"),
+        run=text(mapping(metadata, "labels"), RUN),
+        adapters=text(mapping(metadata, "annotations"), ADAPTERS),
         deleting="deletionTimestamp" in metadata,
-        gone_by=_text(metadata, "deletionTimestamp"),
+        gone_by=text(metadata, "deletionTimestamp"),
         conditions=_conditions(status),
         containers=(
             *_containers(spec, status, "initContainers", "initContainerStatuses", init=True),
@@ -124,51 +84,55 @@ def pod(body: Body) -> seen.Pod:
         ),
         images=tuple(
             reference
-            for volume in _items(spec, "volumes")
-            if (reference := _text(_map(volume, "image"), "reference"))
+            for volume in items(spec, "volumes")
+            if (reference := text(mapping(volume, "image"), "reference"))
         ),
     )
 
 
 def node(body: Body) -> seen.Node:
     """core/v1 Node."""
-    metadata, spec, status = _map(body, "metadata"), _map(body, "spec"), _map(body, "status")
-    allocatable = _map(status, "allocatable")
+    metadata, spec, status = (
+        mapping(body, "metadata"),
+        mapping(body, "spec"),
+        mapping(body, "status"),
+    )
+    allocatable = mapping(status, "allocatable")
     return seen.Node(
-        name=_text(metadata, "name"),
+        name=text(metadata, "name"),
         ready=any(c.type == "Ready" and c.status == "True" for c in _conditions(status)),
-        labels=dict(_map(metadata, "labels")),
+        labels=dict(mapping(metadata, "labels")),
         gpus=quantity(allocatable.get(_GPU)),
         memory_bytes=quantity(allocatable.get("memory")),
         unschedulable=spec.get("unschedulable") is True,
-        kubelet=_text(_map(status, "nodeInfo"), "kubeletVersion"),
-        runtime=_text(_map(status, "nodeInfo"), "containerRuntimeVersion"),
+        kubelet=text(mapping(status, "nodeInfo"), "kubeletVersion"),
+        runtime=text(mapping(status, "nodeInfo"), "containerRuntimeVersion"),
     )
 
 
 def tuned(body: Body) -> seen.Tuned:
     """A Workspace, by what it has made."""
-    status, tuning = _map(body, "status"), _map(body, "tuning")
-    output, destination = _map(status, "output"), _map(tuning, "output")
-    shared = _text(_map(_map(body, "metadata"), "annotations"), SHARE_WITH)
+    status, tuning = mapping(body, "status"), mapping(body, "tuning")
+    output, destination = mapping(status, "output"), mapping(tuning, "output")
+    shared = text(mapping(mapping(body, "metadata"), "annotations"), SHARE_WITH)
     return seen.Tuned(
         tunes="tuning" in body,
-        outcome=_text(_map(status, "run"), "outcome"),
-        image=_text(output, "image"),
-        digest=_text(output, "digest"),
-        base_model=_text(output, "baseModel"),
-        base_revision=_text(output, "baseRevision"),
-        push_secret=_text(destination, "imagePushSecret"),
-        volume=dict(_map(destination, "volumeSource")) or None,
+        outcome=text(mapping(status, "run"), "outcome"),
+        image=text(output, "image"),
+        digest=text(output, "digest"),
+        base_model=text(output, "baseModel"),
+        base_revision=text(output, "baseRevision"),
+        push_secret=text(destination, "imagePushSecret"),
+        volume=dict(mapping(destination, "volumeSource")) or None,
         shared_with=tuple(part.strip() for part in shared.split(",") if part.strip()),
     )
 
 
 def sources(body: Body) -> tuple[tuple[str, str], ...]:
     """The tuning Workspaces that a Workspace names as its adapters: (namespace, name)."""
-    own = _text(_map(body, "metadata"), "namespace")
-    listed = (_map(one, "source") for one in _items(_map(body, "inference"), "adapters"))
-    written = (name for source in listed if (name := _text(source, "workspace")))
+    own = text(mapping(body, "metadata"), "namespace")
+    listed = (mapping(one, "source") for one in items(mapping(body, "inference"), "adapters"))
+    written = (name for source in listed if (name := text(source, "workspace")))
     return tuple(place(own, name) for name in written)
 
 
@@ -180,52 +144,54 @@ def place(own_namespace: str, written: str) -> tuple[str, str]:
 
 def holder(body: Body) -> seen.Holder:
     """Any object, by its metadata alone."""
-    metadata = _map(body, "metadata")
+    metadata = mapping(body, "metadata")
     return seen.Holder(
-        name=_text(metadata, "name"),
-        uid=_text(metadata, "uid"),
+        name=text(metadata, "name"),
+        uid=text(metadata, "uid"),
         owner_uid=_owner_uid(metadata),
-        run=_text(_map(metadata, "labels"), RUN),
-        digest=_text(_map(metadata, "annotations"), DIGEST),
-        secrets=tuple(filter(None, _text(_map(metadata, "annotations"), PULL_SECRETS).split(","))),
-        surge=_text(_map(metadata, "annotations"), SURGE) == "true",
+        run=text(mapping(metadata, "labels"), RUN),
+        digest=text(mapping(metadata, "annotations"), DIGEST),
+        secrets=tuple(
+            filter(None, text(mapping(metadata, "annotations"), PULL_SECRETS).split(","))
+        ),
+        surge=text(mapping(metadata, "annotations"), SURGE) == "true",
         deleting="deletionTimestamp" in metadata,
     )
 
 
 def revision(body: Body) -> seen.Revision:
     """apps/v1 ControllerRevision."""
-    metadata = _map(body, "metadata")
+    metadata = mapping(body, "metadata")
     return seen.Revision(
-        name=_text(metadata, "name"),
-        number=_count(body, "revision"),
-        hash=_text(_map(metadata, "annotations"), HASH),
+        name=text(metadata, "name"),
+        number=count(body, "revision"),
+        hash=text(mapping(metadata, "annotations"), HASH),
     )
 
 
 def snapshot(body: Body) -> seen.Snapshot:
     """A ConfigMap that holds run.json or plan.json."""
-    metadata = _map(body, "metadata")
+    metadata = mapping(body, "metadata")
     return seen.Snapshot(
-        _text(metadata, "name"),
-        _text(_map(metadata, "labels"), RUN),
-        _text(_map(metadata, "annotations"), DIGEST),
+        text(metadata, "name"),
+        text(mapping(metadata, "labels"), RUN),
+        text(mapping(metadata, "annotations"), DIGEST),
     )
 
 
 def config_map(body: Body) -> Mapping[str, str] | None:
     """The data of a ConfigMap with a training or inference configuration; None of any other."""
-    data = _map(body, "data")
+    data = mapping(body, "data")
     return dict(data) if any(key in data for key in _CONFIG_KEYS) else None
 
 
 def note(body: Body) -> seen.Note:
     """core/v1 or events.k8s.io/v1 Event."""
-    about = _map(body, "involvedObject") or _map(body, "regarding")
+    about = mapping(body, "involvedObject") or mapping(body, "regarding")
     return seen.Note(
-        about_uid=_text(about, "uid"),
-        reason=_text(body, "reason"),
-        message=_text(body, "message") or _text(body, "note"),
+        about_uid=text(about, "uid"),
+        reason=text(body, "reason"),
+        message=text(body, "message") or text(body, "note"),
         at=_last_seen(body),
     )
 
@@ -233,12 +199,12 @@ def note(body: Body) -> seen.Note:
 def _last_seen(event: Body) -> str:
     """Who counts an event's repetitions writes the last one in one of these; `eventTime` has
     fractions of a second, which the times of pods have not."""
-    series = _map(event, "series")
+    series = mapping(event, "series")
     times = (
-        _text(series, "lastObservedTime"),
-        _text(event, "lastTimestamp"),
-        _text(event, "deprecatedLastTimestamp"),
-        _text(event, "eventTime"),
+        text(series, "lastObservedTime"),
+        text(event, "lastTimestamp"),
+        text(event, "deprecatedLastTimestamp"),
+        text(event, "eventTime"),
     )
     at = next(filter(None, times), "")
     return f"{at[:19]}Z" if at else ""
@@ -247,30 +213,30 @@ def _last_seen(event: Body) -> str:
 def _containers(
     spec: Body, status: Body, listed: str, statuses: str, *, init: bool
 ) -> Iterator[seen.Container]:
-    images = {_text(c, "name"): _text(c, "image") for c in _items(spec, listed)}
+    images = {text(c, "name"): text(c, "image") for c in items(spec, listed)}
     # A sidecar (KEP-753) is listed among those that come first, and runs beside the others.
-    sidecars = {_text(c, "name") for c in _items(spec, listed) if c.get("restartPolicy")}
-    for body in _items(status, statuses):
-        name = _text(body, "name")
+    sidecars = {text(c, "name") for c in items(spec, listed) if c.get("restartPolicy")}
+    for body in items(status, statuses):
+        name = text(body, "name")
         first = init and name not in sidecars
-        yield _container(body, name, images.get(name) or _text(body, "image"), init=first)
+        yield _container(body, name, images.get(name) or text(body, "image"), init=first)
 
 
 def _container(
     body: Body, name: str, image: str, *, init: bool, key: str = "state"
 ) -> seen.Container:
-    state, said = _state(_map(body, key))
+    state, said = _state(mapping(body, key))
     code = said.get("exitCode")
-    again = key == "state" and bool(_map(body, "lastState"))
+    again = key == "state" and bool(mapping(body, "lastState"))
     return seen.Container(
         name=name,
         init=init,
         state=state,
-        reason=_text(said, "reason"),
-        message=_text(said, "message"),
+        reason=text(said, "reason"),
+        message=text(said, "message"),
         exit_code=code if isinstance(code, int) else None,
-        started_at=_text(said, "startedAt"),
-        finished_at=_text(said, "finishedAt"),
+        started_at=text(said, "startedAt"),
+        finished_at=text(said, "finishedAt"),
         image=image,
         last=_container(body, name, image, init=init, key="lastState") if again else None,
     )
@@ -278,46 +244,25 @@ def _container(
 
 def _state(state: Body) -> tuple[Literal["", "waiting", "running", "terminated"], Body]:
     if "terminated" in state:
-        return "terminated", _map(state, "terminated")
+        return "terminated", mapping(state, "terminated")
     if "running" in state:
-        return "running", _map(state, "running")
-    return ("waiting", _map(state, "waiting")) if "waiting" in state else ("", {})
+        return "running", mapping(state, "running")
+    return ("waiting", mapping(state, "waiting")) if "waiting" in state else ("", {})
 
 
 def _conditions(status: Body) -> tuple[seen.Condition, ...]:
     return tuple(
         seen.Condition(
-            type=_text(c, "type"),
-            status=_text(c, "status"),
-            reason=_text(c, "reason"),
-            message=_text(c, "message"),
-            since=_text(c, "lastTransitionTime"),
+            type=text(c, "type"),
+            status=text(c, "status"),
+            reason=text(c, "reason"),
+            message=text(c, "message"),
+            since=text(c, "lastTransitionTime"),
         )
-        for c in _items(status, "conditions")
+        for c in items(status, "conditions")
     )
 
 
 def _owner_uid(metadata: Body) -> str:
-    owners = _items(metadata, "ownerReferences")
-    return next((_text(o, "uid") for o in owners if o.get("controller") is True), "")
-
-
-def _map(body: Body, key: str) -> Body:
-    value = body.get(key)
-    return value if isinstance(value, Mapping) else {}
-
-
-def _items(body: Body, key: str) -> Iterator[Body]:
-    value = body.get(key)
-    listed = value if isinstance(value, list) else []
-    return (item for item in listed if isinstance(item, Mapping))
-
-
-def _text(body: Body, key: str) -> str:
-    value = body.get(key)
-    return value[:_LONGEST_MESSAGE] if isinstance(value, str) else ""
-
-
-def _count(body: Body, key: str) -> int:
-    value = body.get(key)
-    return value if isinstance(value, int) else 0
+    owners = items(metadata, "ownerReferences")
+    return next((text(o, "uid") for o in owners if o.get("controller") is True), "")

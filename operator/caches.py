@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from groups import Groups, Owned
 from informer import Informer, Name
-from jobs import seen, slim
+from jobs import marks, seen, slim
 from jobs.decision import Object
 from jobs.marks import headless, workspace_of
 from kube import Kube, Source
@@ -59,9 +59,13 @@ class Caches:
         self.workspaces = informer(
             WORKSPACE_VERSION, "Workspace", workspace, self._workspace_changed
         )
-        self.jobs = informer("batch/v1", "Job", slim.job, self._job_changed, labels=slim.WORKSPACE)
+        self.jobs = informer("batch/v1", "Job", slim.job, self._job_changed, labels=marks.WORKSPACE)
         self.pods = informer(
-            "v1", "Pod", _owned(slim.WORKSPACE, slim.pod), self._pod_changed, labels=slim.WORKSPACE
+            "v1",
+            "Pod",
+            _owned(marks.WORKSPACE, slim.pod),
+            self._pod_changed,
+            labels=marks.WORKSPACE,
         )
         self.revisions = informer(
             "apps/v1",
@@ -73,13 +77,13 @@ class Caches:
         self.snapshots = informer(
             "v1",
             "ConfigMap",
-            _owned(slim.WORKSPACE, slim.snapshot),
+            _owned(marks.WORKSPACE, slim.snapshot),
             self._grouped(self._snapshots),
-            labels=slim.RUN,
+            labels=marks.RUN,
             metadata_only=True,
         )
         self.config_maps = informer(
-            "v1", "ConfigMap", slim.config_map, self._config_map_changed, labels=f"!{slim.RUN}"
+            "v1", "ConfigMap", slim.config_map, self._config_map_changed, labels=f"!{marks.RUN}"
         )
         # All of the cluster's: whose name is taken must not be written over.
         self.other_jobs = informer(
@@ -87,7 +91,7 @@ class Caches:
             "Job",
             slim.holder,
             self._other_job_changed,
-            labels=f"!{slim.WORKSPACE}",
+            labels=f"!{marks.WORKSPACE}",
             metadata_only=True,
         )
         self.stateful_sets, self.services = (

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs import slim
+from jobs import by_hand, slim
 from jobs.quantity import quantity
 from jobs.seen import Job, Note, Pod, Revision, Snapshot
 
@@ -61,7 +61,7 @@ def changed(path: tuple[str, ...], value: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("path", "value", "matters"), CHANGES)
 def test_an_edit_by_hand_shows(path: tuple[str, ...], value: Any, matters: bool) -> None:
-    differs = slim.mutable_values(changed(path, value)) != slim.mutable_values(JOB)
+    differs = by_hand.values(changed(path, value)) != by_hand.values(JOB)
     assert differs == matters
 
 
@@ -71,16 +71,16 @@ def test_the_mutable_part_is_the_patch_that_puts_it_back(
 ) -> None:
     edited = changed(path, value)
     for part in ("labels", "annotations"):
-        edited["metadata"][part] |= slim.mutable(JOB)["metadata"][part]
-    edited["spec"] |= slim.mutable(JOB)["spec"]
+        edited["metadata"][part] |= by_hand.patch(JOB)["metadata"][part]
+    edited["spec"] |= by_hand.patch(JOB)["spec"]
     cured = {k: v for k, v in edited["spec"].items() if v is not None}
-    assert slim.mutable_values({**edited, "spec": cured}) == slim.mutable_values(JOB)
+    assert by_hand.values({**edited, "spec": cured}) == by_hand.values(JOB)
 
 
 def test_the_api_servers_defaults_are_no_edit() -> None:
     bare = {"metadata": JOB["metadata"], "spec": {}}
     filled = {"metadata": JOB["metadata"], "spec": {"parallelism": 1, "backoffLimit": 6}}
-    assert slim.mutable_values(bare) == slim.mutable_values(filled)
+    assert by_hand.values(bare) == by_hand.values(filled)
 
 
 def test_a_job() -> None:
@@ -100,9 +100,7 @@ def test_what_the_pods_tell_themselves_wakes_nobody() -> None:
 
 
 def test_a_job_of_nobody() -> None:
-    assert slim.job({"metadata": {"name": "w"}}) == Job(
-        "w", "", "", "", mutable=slim.mutable_values({})
-    )
+    assert slim.job({"metadata": {"name": "w"}}) == Job("w", "", "", "", mutable=by_hand.values({}))
 
 
 def test_a_pod() -> None:

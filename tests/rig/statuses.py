@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from jobs import slim
+from jobs import marks, slim
 from jobs.seen import Node, Note, Progress, Seen
 from jobs.status import Facts, NodesVerdict, WantedRun
 from jobs.workspace import Workspace, parse
@@ -70,7 +70,7 @@ def pod(number: int, said: Mapping[str, Any], volume: str = "") -> dict[str, Any
             "name": f"w-{number}",
             "uid": f"pod-{number}",
             "creationTimestamp": created,
-            "labels": {slim.RUN: RUN.short, slim.WORKSPACE: "w"},
+            "labels": {marks.RUN: RUN.short, marks.WORKSPACE: "w"},
             **said.get("metadata", {}),
         },
         "spec": {
@@ -91,12 +91,12 @@ def job(status: Mapping[str, Any], *, suspend: bool = False) -> dict[str, Any]:
         "metadata": {
             "name": "w",
             "uid": "job-1",
-            "labels": {slim.RUN: RUN.short, slim.WORKSPACE: "w"},
+            "labels": {marks.RUN: RUN.short, marks.WORKSPACE: "w"},
             "ownerReferences": [{"kind": "Workspace", "uid": "workspace-1", "controller": True}],
         },
         "spec": {
             "suspend": suspend,
-            "template": {"metadata": {"labels": {slim.RUN: RUN.short}}},
+            "template": {"metadata": {"labels": {marks.RUN: RUN.short}}},
         },
         "status": status,
     }
