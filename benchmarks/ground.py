@@ -15,7 +15,7 @@ from contextlib import contextmanager
 
 from benchmarks.contestants import TUNERY, Contestant
 from benchmarks.lives import NAMESPACE, connected
-from cluster.control import kubectl
+from cluster.control import kubectl, wait_for_crds
 from cluster.layout import Layout
 from cluster.network import entered
 from jobs.decision import Patch, Ref
@@ -57,7 +57,7 @@ def ours_restored(layout: Layout, pid: int) -> Iterator[None]:
 def _lay_crds(layout: Layout, pid: int, contestant: Contestant) -> None:
     for path in contestant.crds:
         kubectl(layout, pid, "apply", "--server-side", "--force-conflicts", "-f", str(path))
-    kubectl(layout, pid, "wait", "--for=condition=Established", "crd", "--all")
+    wait_for_crds(layout, pid)
 
 
 def _crds(layout: Layout, pid: int) -> set[str]:

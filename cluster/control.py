@@ -53,6 +53,20 @@ def wait_for_api(layout: Layout, pid: int, limit_s: float = 90) -> None:
         time.sleep(0.2)  # nothing tells when a server begins to listen
 
 
+def wait_for_crds(layout: Layout, pid: int, limit_s: float = 30) -> None:
+    """Wait until all CRDs are served. `kubectl wait` gives up on one that has no status yet."""
+    deadline_s = time.monotonic() + limit_s
+    while True:
+        try:
+            limit = f"--timeout={limit_s:.0f}s"
+            kubectl(layout, pid, "wait", "--for=condition=Established", "crd", "--all", limit)
+            return
+        except CommandFailed as error:
+            if "accessor error" not in str(error) or time.monotonic() > deadline_s:
+                raise
+        time.sleep(0.2)  # it is kubectl itself that does not wait for this
+
+
 def wait_for_containerd(layout: Layout, pid: int, limit_s: float = 30) -> None:
     """Wait until it listens, or ends."""
     deadline_s = time.monotonic() + limit_s

@@ -23,7 +23,14 @@ from cluster import (
 )
 from cluster.addresses import NODE
 from cluster.build import build, missing, program
-from cluster.control import daemons, kubectl, restart, wait_for_api, wait_for_containerd
+from cluster.control import (
+    daemons,
+    kubectl,
+    restart,
+    wait_for_api,
+    wait_for_containerd,
+    wait_for_crds,
+)
 from cluster.layout import Layout
 from cluster.parts import CORE
 from cluster.progress import say, step
@@ -139,7 +146,7 @@ def _start_simulated(layout: Layout, pid: int) -> None:
     (layout.etc / "instance-types.json").write_text(types)
     for path in simulated.crds(layout):
         kubectl(layout, pid, "apply", "--server-side", "-f", str(path))
-    kubectl(layout, pid, "wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+    wait_for_crds(layout, pid)
     kubectl(layout, pid, "apply", "-f", "-", stdin=simulated.objects())
     for daemon in simulated.daemons(layout, partial(program, layout)):
         processes.start(layout, pid, daemon)

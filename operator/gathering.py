@@ -16,7 +16,7 @@ _MOMENT_S = 0.05
 """Five requests one after the other make a Job: a quarter of a second when much is going on."""
 
 
-class Gathering(selectors.DefaultSelector):  # type: ignore[misc, valid-type]  # chosen at run time
+class Gathering(selectors.DefaultSelector):
     """A selector that wakes up at most once in `moment_s`, however much happens."""
 
     def __init__(self, moment_s: float = _MOMENT_S) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -116,9 +117,15 @@ class Kube:
 
     def wait(self, what: str, *conditions: str, timeout_s: int = 60) -> None:
         """Wait for `kubectl wait --for` conditions, such as `condition=Ready`, in turn."""
+        limit = ("--request-timeout=0", f"--timeout={timeout_s}s")
+        deadline_s = time.monotonic() + timeout_s
         for condition in conditions:
-            limit = ("--request-timeout=0", f"--timeout={timeout_s}s")
-            self("wait", f"--for={condition}", what, *limit, limit_s=timeout_s + 30)
+            words = ("wait", f"--for={condition}", what, *limit)
+            while (done := self.attempt(*words, limit_s=timeout_s + 30)).returncode:
+                # kubectl gives up at once on what has no conditions yet, such as a CRD just made.
+                passing = "accessor error" in done.stderr and time.monotonic() < deadline_s
+                assert passing, f"kubectl {' '.join(words)}: {done.stderr.strip()}"
+                time.sleep(0.2)
 
     def within(self, namespace: str) -> Kube:
         return Kube(self.command, namespace)
