@@ -103,13 +103,13 @@ class Job:
     """Label tunery.sh/run."""
     deleting: bool = False
     has_pods: bool = False
-    """Some that are not over, or on their way out."""
+    """Some that are not over, on their way out, or not counted yet."""
     ready: bool = field(default=False, compare=False)
     """Some that are ready. Nobody is woken by it: the pods tell it themselves, a second earlier."""
     failed: int = 0
     succeeded: int = 0
     suspended: bool = False
-    started_at: str = ""
+    started_at: str = field(default="", compare=False)
     completed_at: str = ""
     conditions: tuple[Condition, ...] = ()
     """Those about its end."""

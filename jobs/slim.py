@@ -39,7 +39,7 @@ def job(body: Body) -> seen.Job:
         owner_uid=_owner_uid(metadata),
         run=_run(body),
         deleting="deletionTimestamp" in metadata,
-        has_pods=bool(count(status, "active") or count(status, "terminating")),
+        has_pods=_has_pods(status),
         ready=count(status, "ready") > 0,
         failed=count(status, "failed"),
         succeeded=count(status, "succeeded"),
@@ -48,6 +48,17 @@ def job(body: Body) -> seen.Job:
         completed_at=text(status, "completionTime"),
         conditions=tuple(c for c in _conditions(status) if c.type in _ENDS),
         mutable=by_hand.values(body),
+    )
+
+
+def _has_pods(status: Body) -> bool:
+    """Until the controller has counted how they ended: then one change tells both."""
+    uncounted = mapping(status, "uncountedTerminatedPods")
+    return bool(
+        count(status, "active")
+        or count(status, "terminating")
+        or uncounted.get("succeeded")
+        or uncounted.get("failed")
     )
 
 

@@ -99,6 +99,14 @@ def test_what_the_pods_tell_themselves_wakes_nobody() -> None:
     assert slim.job(ready).ready
 
 
+def test_a_pod_that_ended_is_there_until_it_is_counted() -> None:
+    runs = slim.job(changed(("status",), {"active": 1}))
+    status = {"uncountedTerminatedPods": {"succeeded": ["uid"]}}
+    assert slim.job(changed(("status",), status)) == runs
+    counted = slim.job(changed(("status",), {"uncountedTerminatedPods": {}, "succeeded": 1}))
+    assert not counted.has_pods and counted != runs
+
+
 def test_a_job_of_nobody() -> None:
     assert slim.job({"metadata": {"name": "w"}}) == Job("w", "", "", "", mutable=by_hand.values({}))
 
