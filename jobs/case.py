@@ -16,8 +16,9 @@ from jobs.facts import WantedRun
 from jobs.installation import Installation
 from jobs.marks import Owner
 from jobs.nodes import Nodes
+from jobs.reading import Reading
 from jobs.seen import Job, Seen
-from jobs.workspace import V1ALPHA1_INSTANCE_TYPE, Workspace, parse
+from jobs.workspace import Workspace
 from presets import Catalog, Preset
 from presets.problem import Problem, errors
 from tuning.config import CONFIG_KEY
@@ -25,8 +26,6 @@ from tuning.config import CONFIG_KEY
 SERVING_CONFIG_KEY = "inference_config.yaml"
 FINISHED = ("Succeeded", "Failed")
 _HASH = re.compile("[0-9a-f]{64}")
-_READ = ("apiVersion", "kind", "resource", "tuning", "inference")
-_METADATA = ("name", "namespace", "labels", "annotations")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +35,8 @@ class Case:
     body: Mapping[str, Any]
     owner: Owner
     workspace: Workspace
+    spec: str
+    """Of the annotation tunery.sh/spec."""
     unreadable: tuple[Problem, ...]
     """Errors that reading found: unknown fields and the like."""
     seen: Seen
@@ -104,23 +105,24 @@ class Case:
 
 def read(
     body: Mapping[str, Any],
+    reading: Reading,
     seen: Seen,
     previous: Mapping[str, Any],
     installation: Installation,
     catalog: Catalog,
 ) -> Case | tuple[Problem, ...]:
     """The Workspace and its surroundings; its problems when it cannot be read at all."""
-    workspace, problems = parse(_without_status(body))
+    workspace = reading.workspace
     if workspace is None:
-        return problems
-    workspace = _as_meant(workspace, installation)
-    run_hash = _run_hash(body, workspace, seen)
+        return reading.problems
+    run_hash = _run_hash(body, reading, workspace, seen)
     owner = owner_of(body)
     return Case(
         body=body,
         owner=owner,
         workspace=workspace,
-        unreadable=errors(problems),
+        spec=reading.spec,
+        unreadable=errors(reading.problems),
         seen=_adopted(seen, owner, run_hash, run_before(previous)),
         previous=previous,
         installation=installation,
@@ -149,29 +151,7 @@ def has_ended(run: Mapping[str, Any]) -> bool:
     return run.get("outcome") in FINISHED
 
 
-def _without_status(body: Mapping[str, Any]) -> dict[str, Any]:
-    """What a user writes: the rest is long, and copying it costs."""
-    metadata = body.get("metadata")
-    kept = {key: body[key] for key in _READ if key in body}
-    if isinstance(metadata, Mapping):
-        kept["metadata"] = {key: metadata[key] for key in _METADATA if key in metadata}
-    return kept
-
-
-def _as_meant(workspace: Workspace, installation: Installation) -> Workspace:
-    """Without the instance type that v1alpha1's schema filled in where nobody may write one.
-
-    Read back as v1beta1 it looks as if the user had written it.
-    """
-    resource = workspace.resource
-    filled_in = resource.instance_type == V1ALPHA1_INSTANCE_TYPE
-    if installation.auto_provisioning or not filled_in:
-        return workspace
-    without = resource.model_copy(update={"instance_type": None})
-    return workspace.model_copy(update={"resource": without})
-
-
-def _run_hash(body: Mapping[str, Any], workspace: Workspace, seen: Seen) -> str:
+def _run_hash(body: Mapping[str, Any], reading: Reading, workspace: Workspace, seen: Seen) -> str:
     """Which run is asked for.
 
     A ConfigMap that is gone changes nothing by itself: the snapshot has its content, and whoever
@@ -179,11 +159,11 @@ def _run_hash(body: Mapping[str, Any], workspace: Workspace, seen: Seen) -> str:
     """
     part = workspace.tuning or workspace.inference
     if part is None or not part.config:
-        return revision.hash_of(body, None)
+        return reading.bare_hash
     data = (seen.config_maps or {}).get((workspace.namespace, part.config))
     marked = workspace.annotations
     before = marked.get(marks.HASH, "")
-    unchanged = marked.get(marks.SPEC) == revision.spec_of(body) and _HASH.fullmatch(before)
+    unchanged = marked.get(marks.SPEC) == reading.spec and _HASH.fullmatch(before)
     if data is None and unchanged:
         return before
     key = CONFIG_KEY if workspace.tuning else SERVING_CONFIG_KEY

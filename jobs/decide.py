@@ -21,6 +21,8 @@ from jobs.installation import Installation
 from jobs.lost import lost
 from jobs.marks import METRICS_PORT
 from jobs.order import order, predicted_gib, problems_of
+from jobs.reading import Reading
+from jobs.reading import reading as read_words
 from jobs.seen import Pod, Seen
 from jobs.serving import decide as serving
 from jobs.serving import reload
@@ -53,15 +55,17 @@ def decide(
     catalog: Catalog,
     now: str,
     error: str = "",
+    reading: Reading | None = None,
 ) -> Decision:
     """The next actions for a Workspace, and the status that it should show.
 
-    `previous` is the status written last, `error` what went wrong the last time. Never raises for
-    what a user wrote.
+    `previous` is the status written last, `error` what went wrong the last time, `reading` the
+    body's own if it was read before. Never raises for what a user wrote.
     """
     if (body.get("metadata") or {}).get("deletionTimestamp"):
         return Decision()
-    case = read(body, seen, previous, installation, catalog)
+    reading = reading or read_words(body, installation)
+    case = read(body, reading, seen, previous, installation, catalog)
     if isinstance(case, Case):
         answer = _serve(case) if case.workspace.inference else _tune(case)
         facts = _facts(case, answer, error)

@@ -35,7 +35,7 @@ def annotate(case: Case) -> Iterator[Action]:
     wanted = {
         marks.HASH: case.run_hash,
         marks.REVISION: str(case.number),
-        marks.SPEC: revisions.spec_of(case.body),
+        marks.SPEC: case.spec,
     }
     have = case.workspace.annotations
     if any(have.get(key) != value for key, value in wanted.items()):

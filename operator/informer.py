@@ -60,6 +60,8 @@ class Informer(Generic[T]):
         self._changed = changed
         self._most = most
         self._versions: dict[Name, int] = {}
+        self._own: set[bytes] = set()
+        """Versions that our own writes made, and the watch has not told yet."""
         self._watched = 0
         """The version up to which everything is known."""
         self._pause_s = _FIRST_PAUSE_S
@@ -76,6 +78,7 @@ class Informer(Generic[T]):
 
     async def _list(self) -> str:
         unseen = set(self.items)
+        self._own.clear()
         version, which = await self._read_page("", unseen)
         while which:
             version, which = await self._read_page(which, unseen)
@@ -101,7 +104,7 @@ class Informer(Generic[T]):
             began = time.monotonic()
             try:
                 async for event in self._kube.watch(
-                    self.source, version, random.randint(*limits_s)
+                    self.source, version, random.randint(*limits_s), self._own
                 ):
                     self._take(event)
                     version = event["object"]["metadata"]["resourceVersion"]
@@ -116,7 +119,9 @@ class Informer(Generic[T]):
     def _take(self, event: Object) -> None:
         self._hear()
         found = event["object"]
-        self._watched = _number(found["metadata"]["resourceVersion"])
+        version = found["metadata"]["resourceVersion"]
+        self._watched = _number(version)
+        self._own.discard(version.encode())
         match event["type"]:
             case "ADDED" | "MODIFIED":
                 self.put(found)
@@ -126,8 +131,12 @@ class Informer(Generic[T]):
     def answered(self, found: Object) -> None:
         """What a write of ours was answered with. Unless the watch has come further: then it has
         told this too, or that the object is gone since."""
-        if _number(found["metadata"]["resourceVersion"]) > self._watched:
+        version = found["metadata"]["resourceVersion"]
+        known = max(self._watched, self._versions.get(_name(found), 0))
+        if _number(version) > self._watched:
             self.put(found)
+        if _number(version) > known:  # else nothing was written, and nothing will be told
+            self._own.add(version.encode())
 
     def put(self, found: Object) -> None:
         """An object as the server has just told it, unless something newer is known."""

@@ -10,7 +10,8 @@ was created through v1alpha1.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+import re
+from collections.abc import AsyncIterator, Callable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -34,6 +35,9 @@ _PAGES = 2
 _WATCH_SILENCE_S = 90.0
 """The server sends a bookmark about every minute."""
 _GRACE_S = 10.0
+_DELETED = b'{"type":"DELETED"'
+# Quotes within a text are escaped in JSON, so nobody can write one into an annotation.
+_VERSION = re.compile(rb'"resourceVersion":"(\d+)"')
 _PLURALS = {
     "ConfigMap": "configmaps",
     "ControllerRevision": "controllerrevisions",
@@ -101,10 +105,14 @@ class Kube:
         following = metadata.get("continue") or ""
         return Page(found.get("items") or [], metadata["resourceVersion"], following)
 
-    async def watch(self, source: Source, version: str, seconds: int) -> AsyncIterator[Object]:
+    async def watch(
+        self, source: Source, version: str, seconds: int, own: Set[bytes] = frozenset()
+    ) -> AsyncIterator[Object]:
         """Events since a version, bookmarks too, until the server ends it after `seconds`.
 
-        Raises ApiError ("gone" when the version is too old), also for an error within the stream.
+        `own`: versions that we made ourselves. Of those only the version is told, as a bookmark:
+        the answer to the write was the whole object. Raises ApiError ("gone" when the version is
+        too old), also for an error within the stream.
         """
         query = {
             **_selectors(source),
@@ -122,7 +130,8 @@ class Kube:
             total_s=None,
         )
         async for line in self._lines(request):
-            event = orjson.loads(line)
+            made = _version(line) if own else b""
+            event = _bookmark(made) if made in own else orjson.loads(line)
             if event["type"] == "ERROR":
                 raise apierror.of_status(event["object"])
             yield event
@@ -208,6 +217,16 @@ class Kube:
                     yield line
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             raise apierror.unreachable(error) from error
+
+
+def _version(line: bytes) -> bytes:
+    """Of the object in an event that is no deletion; its own comes first."""
+    found = None if line.startswith(_DELETED) else _VERSION.search(line)
+    return found[1] if found else b""
+
+
+def _bookmark(version: bytes) -> Object:
+    return {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": version.decode()}}}
 
 
 def ref_of(found: Object) -> Ref:

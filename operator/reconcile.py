@@ -26,6 +26,7 @@ from mergepatch import merge_patch
 from meters import Meters
 from poller import Poller
 from presets import Catalog
+from readings import Readings
 from workqueue import WorkQueue
 
 log = logging.getLogger("tunery.reconcile")
@@ -63,6 +64,7 @@ class Reconciler:
         self._installation = installation
         self._catalog = catalog
         self._now = now
+        self._readings = Readings(installation)
 
     async def work(self) -> None:
         """One worker: a key after the other, until it is cancelled."""
@@ -123,7 +125,8 @@ class Reconciler:
             return None
         seen, before = self._caches.of(key), body.get("status") or {}
         now = self._now()
-        return decide(body, seen, before, self._installation, self._catalog, now, error)
+        reading = self._readings.of(key, body)
+        return decide(body, seen, before, self._installation, self._catalog, now, error, reading)
 
     async def _complain(self, key: Name, error: ApiError) -> None:
         """Say in the status what cannot be done; what a moment later may work is not yet said."""
@@ -154,8 +157,11 @@ class Reconciler:
             self._meters.status_changed(before, wanted)
             log.info("key=%s/%s state=%s", *key, wanted.get("state"))
         self._journal.post(body, decision.events, self._now())
+        if (wanted.get("run") or {}).get("outcome"):
+            self._readings.forget(key)
 
     def _forget(self, key: Name) -> None:
+        self._readings.forget(key)
         self._progress.follow(key, {})
         self._adapters.follow(key, {})
         self._caches.forget(key)

@@ -193,6 +193,39 @@ def test_our_own_write_is_known_at_once_and_an_older_event_does_not_undo_it() ->
     asyncio.run(scenario())
 
 
+def test_what_we_wrote_ourselves_is_not_read_again() -> None:
+    async def scenario() -> None:
+        read: list[str] = []
+
+        def slim(body: Any) -> Any:
+            read.append(body["metadata"]["labels"]["a"])
+            return labels(body)
+
+        async with running() as api:
+            first = api.put("nodes", node("n", a="1"))
+            async with informing(api, slim=slim) as (informer, told):
+                await until(lambda: api.watching == 1)
+                told.take()
+                ours = {**first["metadata"], "labels": {"a": "2"}}
+                ours["resourceVersion"] = str(int(ours["resourceVersion"]) + 1)
+                informer.answered({"metadata": ours})
+                again = api.put("nodes", node("n", a="2"))
+                assert again["metadata"]["resourceVersion"] == ours["resourceVersion"]
+                api.put("nodes", node("n", a="3"))
+                await until(lambda: informer.items["", "n"] == {"a": "3"})
+                assert read == ["1", "2", "3"]
+                assert told.take() == [
+                    ("n", {"a": "1"}, {"a": "2"}),
+                    ("n", {"a": "2"}, {"a": "3"}),
+                ]
+                # An answer without a change makes no event, so none is waited for.
+                informer.answered(api.put("nodes", node("n", a="4")))
+                api.remove("nodes", "", "n")
+                await until(lambda: not informer.items)
+
+    asyncio.run(scenario())
+
+
 def test_an_answer_that_comes_after_the_object_is_gone_does_not_bring_it_back() -> None:
     async def scenario() -> None:
         async with running() as api:

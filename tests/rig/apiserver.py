@@ -220,7 +220,9 @@ class ApiServer:
                 while True:
                     news, now = self._news, self._version
                     for event in self._since(since, plural, request.query):
-                        await response.write(json.dumps(event).encode() + b"\n")
+                        await response.write(
+                            json.dumps(event, separators=(",", ":")).encode() + b"\n"
+                        )
                     since = now
                     await news.wait()
         except TimeoutError:
