@@ -7,6 +7,7 @@ informer has listed: a Job that is not known yet would look like one that is mis
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +39,20 @@ _ROUND_S = 600.0
 
 
 class Engine:
-    """`run` it until it is cancelled; the exchange is closed by whoever opened it."""
+    """`run` it until it is cancelled; the exchange is closed by whoever opened it.
+
+    `synced` is called once everything is listed.
+    """
 
     def __init__(
-        self, exchange: Exchange, installation: Installation, process: Process, catalog: Catalog
+        self,
+        exchange: Exchange,
+        installation: Installation,
+        process: Process,
+        catalog: Catalog,
+        synced: Callable[[], None] = lambda: None,
     ) -> None:
+        self._synced = synced
         self._process = process
         self._meters = Meters()
         self._kube = Kube(exchange, self._meters.requested)
@@ -108,6 +118,7 @@ class Engine:
     async def _lead(self) -> None:
         for informer in self.caches.informers:
             await informer.synced.wait()
+        self._synced()
         if self._process.replicas > 1:
             await self._lease.lead(self._work)
         else:

@@ -17,11 +17,11 @@ from typing import Any
 
 import kopf
 
-import gathering
 import presets
 import settings
 import wire
 from engine import Engine
+from gathering import Gathering
 from jobs.installation import Installation
 
 log = logging.getLogger("tunery")
@@ -41,7 +41,8 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> N
     installation, process = read_settings()
     logging.getLogger("tunery").setLevel(process.log_level)
     memo.wire = wire.Wire(lambda: wire.log_in(settings, os.environ))
-    memo.engine = Engine(memo.wire, installation, process, presets.load())
+    begin = memo.gathering.begin
+    memo.engine = Engine(memo.wire, installation, process, presets.load(), begin)
     memo.running = asyncio.create_task(memo.engine.run(), name="tunery engine")
     memo.running.add_done_callback(ended)
 
@@ -90,8 +91,10 @@ def ended(task: asyncio.Task[None]) -> None:
 def main() -> None:
     """As `kopf run --standalone --all-namespaces` does, in a loop of our own."""
     kopf.configure()
-    with contextlib.closing(gathering.new_loop()) as loop:
-        kopf.run(loop=loop, standalone=True, clusterwide=True)
+    gathering = Gathering()
+    with contextlib.closing(asyncio.SelectorEventLoop(gathering)) as loop:
+        memo = kopf.Memo(gathering=gathering)
+        kopf.run(loop=loop, memo=memo, standalone=True, clusterwide=True)
 
 
 if __name__ == "__main__":

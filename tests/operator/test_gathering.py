@@ -11,13 +11,16 @@ import time
 from collections.abc import Coroutine
 from typing import Any
 
-from gathering import Gathering, new_loop
+from gathering import Gathering
 
 MOMENT_S = 0.2
 
 
-def run(work: Coroutine[Any, Any, Any]) -> Any:
-    with contextlib.closing(asyncio.SelectorEventLoop(Gathering(MOMENT_S))) as loop:
+def run(work: Coroutine[Any, Any, Any], begun: bool = True) -> Any:
+    gathering = Gathering(MOMENT_S)
+    with contextlib.closing(asyncio.SelectorEventLoop(gathering)) as loop:
+        if begun:
+            gathering.begin()
         return loop.run_until_complete(work)
 
 
@@ -93,6 +96,7 @@ def test_a_signal_is_taken() -> None:
     run(waits())
 
 
-def test_the_operators_loop_gathers() -> None:
-    with contextlib.closing(new_loop()) as loop:
-        assert loop.run_until_complete(asyncio.sleep(0, "works")) == "works"
+def test_nothing_is_held_up_before_it_begins() -> None:
+    times: list[float] = []
+    run(news(times, 30, 0.02), begun=False)
+    assert len(set(times)) >= 20
