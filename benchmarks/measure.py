@@ -16,8 +16,9 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+T = TypeVar("T")
 ROOT = Path(__file__).resolve().parent.parent
 _ENVIRONMENT = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 
@@ -69,12 +70,10 @@ def python(module: str, *words: str) -> Finished:
     return run([sys.executable, "-m", module, *words])
 
 
-def in_turns(
-    contestants: Mapping[str, Callable[[int], Finished]], rounds: int
-) -> dict[str, list[Finished]]:
+def in_turns(contestants: Mapping[str, Callable[[int], T]], rounds: int) -> dict[str, list[T]]:
     """Every contestant once a round; each round begins with another one."""
     names = list(contestants)
-    found: dict[str, list[Finished]] = {name: [] for name in names}
+    found: dict[str, list[T]] = {name: [] for name in names}
     for number in range(rounds):
         first = number % len(names)
         for name in names[first:] + names[:first]:

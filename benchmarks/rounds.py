@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -15,7 +16,7 @@ import aiohttp
 from benchmarks import ground
 from benchmarks.contestants import TUNERY, Contestant, running
 from benchmarks.lives import Life, Load, connected, live
-from benchmarks.measure import Ratio, ratio
+from benchmarks.measure import Ratio, in_turns, ratio
 from cluster.layout import Layout
 from cluster.progress import step
 
@@ -44,19 +45,18 @@ class Rounds:
 
 
 def measure(layout: Layout, pid: int, peer: Contestant, load: Load, count: int) -> Rounds:
-    """So many rounds of ours, then the peer."""
-    lives: dict[str, list[Life]] = {TUNERY.name: [], peer.name: []}
+    """So many rounds."""
+
+    def turn(contestant: Contestant, number: int) -> Life:
+        with (
+            step(f"round {number + 1} of {count}: {contestant.name}"),
+            ground.laid(layout, pid, contestant),
+        ):
+            return asyncio.run(_lived(layout, contestant, load))
+
     with ground.ours_restored(layout, pid):
-        for number in range(1, count + 1):
-            for contestant in (TUNERY, peer):
-                with step(f"round {number} of {count}: {contestant.name}"):
-                    lives[contestant.name].append(_turn(layout, pid, contestant, load))
+        lives = in_turns({one.name: partial(turn, one) for one in (TUNERY, peer)}, count)
     return Rounds(lives[TUNERY.name], lives[peer.name])
-
-
-def _turn(layout: Layout, pid: int, contestant: Contestant, load: Load) -> Life:
-    with ground.laid(layout, pid, contestant):
-        return asyncio.run(_lived(layout, contestant, load))
 
 
 async def _lived(layout: Layout, contestant: Contestant, load: Load) -> Life:

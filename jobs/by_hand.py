@@ -22,17 +22,6 @@ _SPEC: Mapping[str, int | None] = {
 }
 
 
-def values(job: Body) -> tuple[object, ...]:
-    """To be compared."""
-    metadata, spec = mapping(job, "metadata"), mapping(job, "spec")
-    labels, annotations = mapping(metadata, "labels"), mapping(metadata, "annotations")
-    return (
-        *(labels.get(key) for key in _LABELS),
-        *(annotations.get(key) for key in _ANNOTATIONS),
-        *(spec.get(key, default) for key, default in _SPEC.items()),
-    )
-
-
 def patch(job: Body) -> dict[str, Any]:
     """The merge-patch that gives another Job the values of this one; null where it has none.
 
@@ -47,3 +36,10 @@ def patch(job: Body) -> dict[str, Any]:
         },
         "spec": {key: spec.get(key, default) for key, default in _SPEC.items()},
     }
+
+
+def values(job: Body) -> tuple[object, ...]:
+    """The same, flat, to be kept and compared."""
+    part = patch(job)
+    metadata = part["metadata"]
+    return (*metadata["labels"].values(), *metadata["annotations"].values(), *part["spec"].values())

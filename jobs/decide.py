@@ -21,8 +21,7 @@ from jobs.installation import Installation
 from jobs.lost import lost
 from jobs.marks import METRICS_PORT
 from jobs.order import order, predicted_gib, problems_of
-from jobs.reading import Reading
-from jobs.reading import reading as read_words
+from jobs.reading import Reading, read_words
 from jobs.seen import Pod, Seen
 from jobs.serving import decide as serving
 from jobs.serving import reload

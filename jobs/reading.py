@@ -34,7 +34,7 @@ class Reading:
     """The run's, where no ConfigMap has a part in it."""
 
 
-def reading(body: Mapping[str, Any], installation: Installation) -> Reading:
+def read_words(body: Mapping[str, Any], installation: Installation) -> Reading:
     """Never raises for what a user wrote."""
     workspace, problems = parse(_without_status(body))
     if workspace is None:

@@ -8,7 +8,7 @@ API server leaves out counters at zero and statuses nobody has written yet.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Literal
 
 from jobs import by_hand, seen
 from jobs.marks import (
@@ -21,9 +21,7 @@ from jobs.marks import (
     SURGE,
 )
 from jobs.quantity import quantity
-from jobs.raw import count, items, mapping, text
-
-Body = Mapping[str, Any]
+from jobs.raw import Body, count, items, mapping, text
 
 _CONFIG_KEYS = ("training_config.yaml", "inference_config.yaml")
 _GPU = "nvidia.com/gpu"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from informer import Name
 from jobs.decision import Object
 from jobs.installation import Installation
-from jobs.reading import Mark, Reading, mark, reading
+from jobs.reading import Mark, Reading, mark, read_words
 
 
 class Readings:
@@ -23,13 +23,10 @@ class Readings:
         known = self._known.get(key)
         if known is not None and known[0] == marked:
             return known[1]
-        made = reading(body, self._installation)
+        made = read_words(body, self._installation)
         if marked is not None:
             self._known[key] = marked, made
         return made
 
     def forget(self, key: Name) -> None:
         self._known.pop(key, None)
-
-    def __len__(self) -> int:
-        return len(self._known)
