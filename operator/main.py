@@ -13,6 +13,7 @@ import gc
 import logging
 import os
 import signal
+import sys
 from typing import Any
 
 import kopf
@@ -22,7 +23,6 @@ import settings
 import wire
 from engine import Engine
 from gathering import Gathering
-from jobs.installation import Installation
 
 log = logging.getLogger("tunery")
 
@@ -35,10 +35,10 @@ def login(settings: kopf.OperatorSettings, **_: Any) -> kopf.ConnectionInfo:
 
 @kopf.on.startup()
 async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> None:
-    """Read the settings, connect, and run the engine beside kopf."""
+    """Connect, and run the engine beside kopf."""
     quiet(settings)
     collect_seldom()
-    installation, process = read_settings()
+    installation, process = memo.read
     logging.getLogger("tunery").setLevel(process.log_level)
     memo.wire = wire.Wire(lambda: wire.log_in(settings, os.environ))
     begin = memo.gathering.begin
@@ -73,14 +73,6 @@ def collect_seldom() -> None:
     gc.set_threshold(50_000, 20, 50)
 
 
-def read_settings() -> tuple[Installation, settings.Process]:
-    """Raises kopf.PermanentError with every problem: kopf then ends the process."""
-    try:
-        return settings.read(os.environ)
-    except settings.SettingsError as error:
-        raise kopf.PermanentError(f"settings: {error}") from error
-
-
 def ended(task: asyncio.Task[None]) -> None:
     """The engine ends only by a bug; a process without it must not go on."""
     if not task.cancelled():
@@ -89,11 +81,18 @@ def ended(task: asyncio.Task[None]) -> None:
 
 
 def main() -> None:
-    """As `kopf run --standalone --all-namespaces` does, in a loop of our own."""
+    """As `kopf run --standalone --all-namespaces` does, in a loop of our own.
+
+    Settings that are wrong end it before anything has begun, with every problem on a line.
+    """
     kopf.configure()
+    try:
+        read = settings.read(os.environ)
+    except settings.SettingsError as error:
+        sys.exit(f"settings: {error}")
     gathering = Gathering()
     with contextlib.closing(asyncio.SelectorEventLoop(gathering)) as loop:
-        memo = kopf.Memo(gathering=gathering)
+        memo = kopf.Memo(gathering=gathering, read=read)
         kopf.run(loop=loop, memo=memo, standalone=True, clusterwide=True)
 
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 import settings
@@ -51,4 +56,23 @@ def test_all_problems_are_told_at_once() -> None:
         "TUNERY_DEVICE is 'tpu', not one of 'gpu', 'cpu'",
         "TUNERY_WORKERS is 'many', not a whole number",
         "TUNERY_TUNERIMAGE is no setting of Tunery",
+    ]
+
+
+def test_the_process_tells_every_problem_and_nothing_else() -> None:
+    root = Path(settings.__file__).parents[1]
+    environment = {**os.environ, "PYTHONPATH": str(root), "TUNERY_REPLICAS": "x"}
+    environment.pop("TUNERY_TUNER_IMAGE", None)
+    done = subprocess.run(
+        [sys.executable, "operator/main.py"],
+        cwd=root,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "settings: TUNERY_TUNER_IMAGE is missing",
+        "TUNERY_REPLICAS is 'x', not a whole number",
     ]
